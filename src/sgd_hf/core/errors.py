@@ -1,0 +1,54 @@
+"""Every way in which a user's command can fail, named by the boundary at which it failed.
+
+Guarantee: each message is one sentence that says what happened, why, and what to do; the command line
+prints it without a traceback and exits with 2. Anything else that is raised is a bug of ours.
+"""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class SgdError(Exception):
+    """Base of the family; never raised itself."""
+
+
+class InputError(SgdError):
+    """An argument, a recipe or a protocol that cannot be used: unknown task, variation out of range, unknown key."""
+
+
+class StoreError(SgdError):
+    """A stage folder that cannot be used: of another stage, of another configuration, damaged, or locked."""
+
+
+class SimulatorError(SgdError):
+    """ScienceWorld could not be started, died, or answered with an error of its own."""
+
+
+class CheckpointError(SgdError):
+    """A model folder that cannot be loaded: missing files, unsafe files, or trained for another prompt version."""
+
+
+def guarded(command: Callable[[], Any]) -> None:
+    """Run a command for a user: what can fail outside our code ends in one sentence and exit code 2, an
+    interruption in 130; rows that are stored stay, and the same command resumes."""
+    try:
+        command()
+    except SgdError as error:
+        _leave(str(error), 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; what is finished is kept, and the same command resumes.", 130)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sgd_hf"):
+            raise
+        _leave(f"{error.name} is not installed and this command needs it; run `pip install 'sgd-hf[train]'`.", 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _leave(f"{error.strerror} ({error.filename or 'while writing'}); mend that and repeat the command, which resumes.", 2)
+
+
+def _leave(sentence: str, code: int) -> None:
+    print(f"sgd: {sentence}", file=sys.stderr)
+    raise SystemExit(code)

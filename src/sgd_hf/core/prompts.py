@@ -1,0 +1,177 @@
+"""The only place where a prompt is composed, for training rows and for the live agent alike (contract 2).
+
+Guarantee: a prompt is a pure function of what happened so far. `Transcript` is fed the same four events by the
+builder, which replays a gold path, and by the agent, which plays one; both read the same messages from it.
+A prompt never outgrows its budget: the oldest history is dropped first, while the task, the sub-goal, the state
+and the label are never cut (contract 3). The budget is in characters, so that rows serve every tokenizer; the
+trainer proves that they fit its own.
+
+    planner    one question a sub-goal: task, completed sub-goals, state, last reply, what went wrong
+    executor   one conversation a sub-goal, a turn an action, closed by END
+    flat       one conversation a window of actions, no sub-goals: the imitation baseline
+"""
+
+from dataclasses import dataclass, field
+
+from sgd_hf.core.subgoals import VERBS, parse
+from sgd_hf.core.texts import carried, flatten, room, sights
+
+PROMPT_VERSION = "1"
+END = "END"
+COMPLETE = "complete_task()"
+BUDGET = 5000
+"""characters of one prompt, a conversation's earlier turns included"""
+LABEL = 200
+"""characters of the budget that are kept free for what the model writes"""
+FLAT_WINDOW = 10
+"""actions in one conversation of the flat baseline; as many earlier ones head the next"""
+REPLY = 300
+"""characters of one reply of the simulator that a prompt shows at most"""
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the agent sees between two actions."""
+
+    look: str
+    inventory: str
+
+    @property
+    def text(self) -> str:
+        return f"room: {room(self.look)}; {'; '.join(sights(self.look))}\ninventory: {', '.join(carried(self.inventory))}"
+
+
+@dataclass(frozen=True)
+class Past:
+    """A sub-goal whose life is over, ``actions[start:end]`` of the transcript; ``fate`` is ended, reached or stalled."""
+
+    subgoal: str
+    start: int
+    end: int
+    fate: str
+    reply: str
+
+    @property
+    def text(self) -> str:
+        """The sub-goal, with its outcome where it was pursued for what it shows, or where it failed."""
+        if self.fate == "stalled":
+            return f"{self.subgoal} (failed)"
+        return f"{self.subgoal} -> {self.reply}" if VERBS[parse(self.subgoal).verb].reports else self.subgoal
+
+
+@dataclass
+class Transcript:
+    """The running record of one episode. Events: `begin`, `act`, `end` a sub-goal, and the first state."""
+
+    task: str
+    state: State
+    budget: int = BUDGET
+    actions: list[str] = field(default_factory=list)
+    replies: list[str] = field(default_factory=list)
+    past: list[Past] = field(default_factory=list)
+    subgoal: str = ""
+    start: int = 0
+    shortened: int = 0
+    """prompts from which history had to be dropped"""
+
+    def __post_init__(self) -> None:
+        self._executor: list[Message] = []
+        self._flat: list[Message] = []
+        self._turns = 0
+
+    def begin(self, subgoal: str) -> None:
+        """The planner has written a sub-goal; the executor's conversation about it opens."""
+        self.subgoal, self.start = subgoal, len(self.actions)
+        self._executor = [_user(self._executor_head())]
+
+    def act(self, action: str, reply: str, state: State) -> None:
+        """The simulator has answered an action with a reply and a new state."""
+        self.actions.append(action)
+        self.replies.append(_clip(flatten(reply)))
+        news = _news(self.replies[-1], self.state, state)
+        self.state = state
+        if self.subgoal:
+            turn = f"{news}\nsub-goal: {self.subgoal}"
+            self._executor = self._extended(self._executor, action, turn) or [_user(self._executor_head())]
+        self._turns += 1
+        if self._flat:
+            fits = self._turns < FLAT_WINDOW and self._extended(self._flat, action, news)
+            self._flat = fits or [_user(self._flat_head())]
+            self._turns = self._turns if fits else 0
+
+    def end(self, fate: str) -> None:
+        """The current sub-goal is over: ended, reached or stalled."""
+        reply = self.replies[-1] if len(self.actions) > self.start else ""
+        self.past.append(Past(self.subgoal, self.start, len(self.actions), fate, reply))
+        self.subgoal = ""
+
+    def planner(self, wrong: str = "") -> list[Message]:
+        """The question for the next sub-goal; ``wrong`` says why the last one did not work, if it did not."""
+        tail = [self.state.text, self._last(), *([f"went wrong: {_clip(wrong)}"] if wrong else []), "next sub-goal?"]
+        return [_user(self._fit(f"task: {flatten(self.task)}", "done", [past.text for past in self.past], tail, "; "))]
+
+    def executor(self) -> list[Message]:
+        """The conversation about the current sub-goal, up to the next action or END."""
+        return self._executor
+
+    def flat(self) -> list[Message]:
+        """The conversation of the flat baseline, up to the next action."""
+        if not self._flat:
+            self._flat = [_user(self._flat_head())]
+        return self._flat
+
+    def _executor_head(self) -> str:
+        return self._fit(f"task: {flatten(self.task)}", "", [], [self.state.text, self._last(), f"sub-goal: {self.subgoal}"], "")
+
+    def _flat_head(self) -> str:
+        recent = [f"{a} -> {r}" for a, r in zip(self.actions, self.replies, strict=True)][-FLAT_WINDOW:]
+        return self._fit(f"task: {flatten(self.task)}", "history", recent, [self.state.text, "next action?"], "\n")
+
+    def _last(self) -> str:
+        return f"last: {self.actions[-1]} -> {self.replies[-1]}" if self.actions else "last: none"
+
+    def _fit(self, head: str, title: str, history: list[str], tail: list[str], separator: str) -> str:
+        """Head, history and tail on lines of their own; as much of the latest history as the budget allows."""
+        room_left = self.budget - LABEL - sum(len(part) + 1 for part in (head, title, *tail)) - len(" (99 earlier)")
+        kept: list[str] = []
+        for item in reversed(history):
+            room_left -= len(item) + len(separator)
+            if room_left < 0:
+                break
+            kept.insert(0, item)
+        dropped = len(history) - len(kept)
+        self.shortened += dropped > 0
+        lines = [f"{title}{f' ({dropped} earlier)' if dropped else ''}: {separator.join(kept) or 'nothing'}"] if title else []
+        return "\n".join([head, *lines, *tail])
+
+    def _extended(self, conversation: list[Message], action: str, turn: str) -> list[Message]:
+        """The conversation one turn on, or nothing where it would outgrow the budget and must open anew."""
+        longer = [*conversation, {"role": "assistant", "content": action}, _user(turn)]
+        if sum(len(message["content"]) for message in longer) > self.budget - LABEL:
+            self.shortened += 1
+            return []
+        return longer
+
+
+def answered(messages: list[Message], label: str) -> list[Message]:
+    """A prompt with what the model should have written: a training row."""
+    return [*messages, {"role": "assistant", "content": label}]
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= REPLY else text[: REPLY - 4] + " ..."
+
+
+def _news(reply: str, before: State, after: State) -> str:
+    """A reply and what else changed: the whole state in a new room, else the sights that were not there before."""
+    if room(before.look) != room(after.look):
+        return f"{reply}\n{after.text}"
+    seen = set(sights(before.look))
+    new = [sight for sight in sights(after.look) if sight not in seen]
+    return f"{reply}\nnow: {'; '.join(new)}" if new else reply

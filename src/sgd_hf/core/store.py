@@ -1,0 +1,175 @@
+"""A stage folder: an append-only row file that survives SIGKILL, beside a manifest that says what it is.
+
+Guarantee: a row is on disk (fsynced) when `append` returns; a row torn by a crash is owed again, every other
+row is kept; rows are unique by key; the same command resumes, a changed configuration is refused with the
+keys that differ, and one process writes at a time.
+
+    folder/manifest.json   stage, format, config, versions; ``summary`` appears when the stage is complete
+    folder/rows.jsonl      one JSON object a line, its identity in ``"key"``
+"""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sgd_hf.core.errors import StoreError
+
+FORMAT = 1
+
+
+class Store:
+    """The writer of a stage folder; a context manager that holds the folder's lock.
+
+    ``config`` is whatever determines the rows, and must be JSON; resuming with another one is refused.
+    """
+
+    def __init__(self, folder: str | Path, stage: str, config: dict[str, Any]):
+        self.folder = Path(folder)
+        self.stage = stage
+        self.config = json.loads(json.dumps(config))
+
+    def __enter__(self) -> "Store":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / ".lock", "w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise StoreError(f"{self.folder} is being written by another sgd process; wait for it or choose another --out.") from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rows.close()
+        self._lock.close()
+
+    def _open(self) -> None:
+        path = self.folder / "manifest.json"
+        if path.exists():
+            manifest = read_manifest(self.folder, self.stage)
+            changed = sorted(k for k in {*manifest["config"], *self.config} if manifest["config"].get(k) != self.config.get(k))
+            if changed:
+                detail = ", ".join(f"{k} ({manifest['config'].get(k)!r} then, {self.config.get(k)!r} now)" for k in changed)
+                raise StoreError(f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out.")
+        elif any(p.name != ".lock" for p in self.folder.iterdir()):
+            raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
+        else:
+            manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
+            write_json(path, manifest)
+        self.manifest = manifest
+        rows = self.folder / "rows.jsonl"
+        _mend_tail(rows)
+        self.keys = {row["key"] for row in _read(rows)}
+        self._rows = open(rows, "ab")
+
+    def append(self, key: str, row: dict[str, Any]) -> None:
+        """Put one row on disk; a key that is there already is a bug of the caller."""
+        if key in self.keys:
+            raise ValueError(f"row {key} is already stored in {self.folder}")
+        line = json.dumps({"key": key, **row}, ensure_ascii=False).encode() + b"\n"
+        self._rows.write(line)
+        self._rows.flush()
+        os.fsync(self._rows.fileno())
+        self.keys.add(key)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows stored so far, in the order in which they were appended."""
+        return _read(self.folder / "rows.jsonl")
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Declare the stage complete. The next stage reads only complete folders."""
+        self.manifest = {**self.manifest, "summary": summary}
+        write_json(self.folder / "manifest.json", self.manifest)
+
+
+def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dict[str, Any]:
+    """The manifest of a folder that ``sgd stage`` wrote; `StoreError` if it is anything else."""
+    path = Path(folder) / "manifest.json"
+    if not path.exists():
+        raise StoreError(f"{folder} is not the output of `sgd {stage}` (it has no manifest.json); give the folder that `sgd {stage} --out` wrote.")
+    try:
+        manifest = json.loads(path.read_text())
+        found, form = manifest["stage"], manifest["format"]
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{path} is damaged; restore it or run the stage again into another folder.") from None
+    if found != stage:
+        raise StoreError(f"{folder} is the output of `sgd {found}`, and `sgd {stage}`'s is needed here.")
+    if form != FORMAT:
+        raise StoreError(f"{folder} has format {form}, and this version reads format {FORMAT}; run `sgd {stage}` again.")
+    if complete and "summary" not in manifest:
+        raise StoreError(f"{folder} is not complete; repeat the `sgd {stage}` command that began it.")
+    return manifest
+
+
+def read_rows(folder: str | Path, stage: str) -> Iterator[dict[str, Any]]:
+    """The rows of a complete stage folder."""
+    read_manifest(folder, stage, complete=True)
+    yield from _read(Path(folder) / "rows.jsonl")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically: a reader sees the old one or the new one, whole."""
+    scratch = path.with_name(path.name + ".part")
+    with open(scratch, "w") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of whatever can change a result, the commit in a checkout; packages that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    checkout = Path(__file__).parents[3]
+    if (checkout / ".git").exists():
+        described = subprocess.run(["git", "-C", checkout, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
+        found["commit"] = described.stdout.strip() or "none"
+    for name in ("sgd-hf", "scienceworld", "torch", "transformers", "trl", "accelerate", "datasets"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _mend_tail(path: Path) -> None:
+    """Cut a line that a crash left without its end; that row is owed again."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        data_end = file.seek(0, os.SEEK_END)
+        position = data_end
+        while position > 0:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position != data_end:
+            file.truncate(position)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                row["key"]
+            except (ValueError, KeyError, TypeError):
+                raise StoreError(f"line {number} of {path} is damaged; restore the file, or delete that line and repeat the command that wrote it.") from None
+            yield row

@@ -1,0 +1,64 @@
+"""What the simulator's texts say, read without the simulator.
+
+Guarantee: pure functions of ScienceWorld 1.2.3's English; they never raise, and a text that they do not know
+comes back unchanged but for white space. Nothing else in the project matches on simulator prose.
+"""
+
+import re
+
+NOT_ACCEPTED = ("No known action matches that input", "Unknown action")
+ROOMS = (
+    "hallway", "kitchen", "living room", "bedroom", "bathroom", "art studio", "workshop", "greenhouse", "outside", "foundry",
+)  # fmt: skip
+
+_HEAD = re.compile(r"^This (?:room|outside location) is called the (.+?)\. (?:In it|Here),? you see:\s*")
+_DOOR = re.compile(r"^a door to the (.+?)(?: \(that is (open|closed)\))?$", re.IGNORECASE)
+_SHORTER = tuple(
+    (re.compile(pattern), short)
+    for pattern, short in (
+        (r",? which is (?:turned )?(on|off|activated|deactivated)\.?", r" (\1)"),
+        (r", currently reading a temperature of (-?\d+) degrees celsius", r" (\1 degrees celsius)"),
+        (r"\.? The [^.:]*? door is (open|closed)\.?", r" (\1)"),
+        (r"\.? ?(?:On|In) the [^.:]+ is: nothing\.?| \(containing nothing\)", ""),
+        (r"\.? ?(?:On|In) the [^.:]+ is: ", ": "),
+        (r"(^|, |: |\(containing )(?:a substance called|an|a|the) ", r"\1"),
+        (r"[. ]+$", ""),
+    )
+)
+_SPACE = re.compile(r"\s+")
+
+
+def rejected(observation: str) -> bool:
+    """Whether the simulator did not accept the action that this answers."""
+    return observation.startswith(NOT_ACCEPTED)
+
+
+def room(look: str) -> str:
+    """The name of the room that a look describes, or the empty string."""
+    match = _HEAD.match(look)
+    return match[1] if match else ""
+
+
+def flatten(text: str) -> str:
+    """A text on one line, single spaced."""
+    return _SPACE.sub(" ", text).strip()
+
+
+def sights(look: str) -> list[str]:
+    """The things that a look lists, one string each: no agent, no air, no articles, no word on what is empty;
+    the doors are one last entry, an open door by its room's name alone."""
+    doors, things = [], []
+    for line in map(flatten, _HEAD.sub("", look).splitlines()):
+        door = _DOOR.match(line)
+        if door:
+            doors.append(door[1] if door[2] != "closed" else f"{door[1]} (closed)")
+        elif line not in ("", "the agent", "a substance called air", "You also see:"):
+            for pattern, short in _SHORTER:
+                line = pattern.sub(short, line)
+            things.append(line)
+    return [*things, "doors: " + ", ".join(doors)] if doors else things
+
+
+def carried(inventory: str) -> list[str]:
+    """The things that an inventory text lists, shortened like `sights`."""
+    return sights(inventory.partition(":")[2])

@@ -1,0 +1,137 @@
+"""A teacher's text and the gold actions → segments that cover the path exactly, or `Rejected`.
+
+Guarantee: pure and total. `parse_items` and `align` never raise and never loop, whatever the text; what `align`
+returns as segments passes `check_cover`, and whatever does not is `Rejected` with a reason of one sentence.
+
+The alignment is global: the longest common subsequence of the teacher's actions and the gold actions, compared
+without case, spacing and final stop. What it leaves open is repaired by three fixed rules:
+
+1. A teacher's action that is not in the path is dropped; so is a sub-goal left without actions.
+2. Gold actions that the teacher skipped, between two aligned ones, take the sub-goals of the teacher's unmatched
+   actions at that place, one by one (they are taken for paraphrases); the rest stay with the sub-goal before.
+3. Skipped actions at the beginning go to the first sub-goal in the same way, those at the end to the last.
+
+Rejected: no items, a sub-goal outside the grammar, `complete_task` with actions, fewer than half of the gold
+actions aligned, far more sub-goals or actions than the path has.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sgd_hf.core.records import Segment
+from sgd_hf.core.subgoals import parse
+
+_MOST = 4
+_LEAST_ALIGNED = 0.5
+_SUBGOAL_LINE = re.compile(r"\d+\s*[.)]\s*(.*)")
+_ACTION_LINE = re.compile(r"[-*•]\s+(.*)")
+
+Item: TypeAlias = tuple[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Why a teacher's text could not become an annotation."""
+
+    reason: str
+
+
+def parse_items(raw: str) -> list[Item]:
+    """Numbered sub-goals and the bulleted actions under each; lines of any other form are passed over."""
+    items: list[Item] = []
+    for line in raw.splitlines():
+        line = line.strip()
+        if found := _SUBGOAL_LINE.fullmatch(line):
+            items.append((found[1].strip(), []))
+        elif items and (found := _ACTION_LINE.fullmatch(line)):
+            items[-1][1].append(found[1].strip())
+    return items
+
+
+def check_cover(segments: Sequence[Segment], length: int) -> bool:
+    """Contract 1: the segments, one after the other, are exactly the steps 0 to ``length``, none of them empty."""
+    bounds = [0, *(s.end for s in segments)]
+    return bounds[-1] == length and all(s.start == b and s.end > s.start for s, b in zip(segments, bounds, strict=False))
+
+
+def align(items: Sequence[Item], gold_actions: Sequence[str]) -> tuple[Segment, ...] | Rejected:
+    """Segments of ``gold_actions`` (a non-empty path) that follow the teacher's ``items``, repaired as described above."""
+    if not gold_actions:
+        return Rejected("the gold path has no actions.")
+    if not any(actions for _, actions in items):
+        return Rejected("the text holds no numbered sub-goal with actions.")
+    owners = [k for k, (_, actions) in enumerate(items) for _ in actions]
+    if max(len(items), len(owners)) > _MOST * len(gold_actions) + 100:
+        return Rejected(f"the text has {len(items)} sub-goals and {len(owners)} actions for a path of {len(gold_actions)}.")
+    subgoals = []
+    for text, actions in items:
+        try:
+            subgoal = parse(text)
+        except ValueError as error:
+            return Rejected(f"sub-goal outside the grammar: {error}")
+        if subgoal.verb == "complete_task" and actions:
+            return Rejected("complete_task has actions.")
+        subgoals.append(str(subgoal))
+    said = [_plain(action) for _, actions in items for action in actions]
+    pairs = _common(said, [_plain(action) for action in gold_actions])
+    if len(pairs) < _LEAST_ALIGNED * len(gold_actions):
+        return Rejected(f"only {len(pairs)} of {len(gold_actions)} gold actions occur in the text, in order.")
+    owner = _assign(pairs, owners, len(gold_actions))
+    starts = [i for i in range(len(owner)) if i == 0 or owner[i] != owner[i - 1]]
+    ends = [*starts[1:], len(owner)]
+    return tuple(Segment(subgoals[owner[i]], i, j) for i, j in zip(starts, ends, strict=True))
+
+
+def _plain(action: str) -> str:
+    return " ".join(action.lower().split()).rstrip(".")
+
+
+def _common(a: list[str], b: list[str]) -> list[tuple[int, int]]:
+    """Index pairs of a longest common subsequence; quadratic only in what is left between equal beginnings and ends."""
+    import numpy as np
+
+    head = 0
+    while head < min(len(a), len(b)) and a[head] == b[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
+        tail += 1
+    codes = {text: code for code, text in enumerate(dict.fromkeys(a + b))}
+    left = np.array([codes[t] for t in a[head : len(a) - tail]], dtype=np.int64)
+    right = np.array([codes[t] for t in b[head : len(b) - tail]], dtype=np.int64)
+    best = np.zeros((len(left) + 1, len(right) + 1), dtype=np.int32)
+    for i, code in enumerate(left):
+        best[i + 1, 1:] = np.maximum.accumulate(np.maximum(best[i, 1:], best[i, :-1] + (right == code)))
+    pairs = []
+    i, j = len(left), len(right)
+    while i and j:
+        if best[i, j] == best[i, j - 1]:  # the earliest place, so that repeats left over follow the one that was named
+            j -= 1
+        elif best[i, j] == best[i - 1, j]:
+            i -= 1
+        else:
+            i, j = i - 1, j - 1
+            pairs.append((head + i, head + j))
+    ends = [(len(a) - t, len(b) - t) for t in range(tail, 0, -1)]
+    return [(k, k) for k in range(head)] + pairs[::-1] + ends
+
+
+def _assign(pairs: list[tuple[int, int]], owners: list[int], length: int) -> list[int]:
+    """The item of every gold action, never decreasing."""
+    owner: list[int] = []
+    said = 0
+    for i, j in [*pairs, (len(owners), length)]:
+        spare = owners[said:i]
+        before = owner[-1] if owner else None
+        for gap in range(j - len(owner)):
+            if gap < len(spare):
+                before = spare[gap]
+            elif before is None:
+                before = owners[min(i, len(owners) - 1)]
+            owner.append(before)
+        if j < length:
+            owner.append(owners[i])
+        said = i + 1
+    return owner

@@ -1,0 +1,186 @@
+"""Annotations become training rows: what the planner, the executor and the flat baseline should write, and when.
+
+Guarantee: every prompt is read from a `Transcript` that was fed the recorded episode, the object that the live
+agent uses (contract 2); every row fits the transcript's budget (contract 3), and rows from which old history had
+to be dropped are counted. The folder is a data set as it stands: ``load_dataset(folder, "planner")``.
+
+    out/manifest.json            written last: its presence means that the folder is complete
+    out/README.md                the configurations, for `datasets` and the Hub's viewer
+    out/{config}/{split}.parquet planner, executor, flat, annotations, gold_paths; splits train, validation, test
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sgd_hf.core.errors import InputError
+from sgd_hf.core.prompts import BUDGET, COMPLETE, END, PROMPT_VERSION, Message, State, Transcript, answered
+from sgd_hf.core.records import HUB_SPLIT, Annotation, Step, features, to_row
+from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
+from sgd_hf.corpus.annotate import read_annotations
+
+ROLES = ("planner", "executor", "flat")
+CONFIGS = (*ROLES, "annotations", "gold_paths")
+
+
+def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[str, Any]:
+    """Write the rows of complete annotation folders (one or more) as a data set; returns the summary.
+
+    ``budget``: characters of one prompt, recorded with the rows and needed again by the agent that plays.
+    """
+    import datasets
+
+    origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]
+    if (out / "manifest.json").exists():
+        shutil.rmtree(out) if read_manifest(out, "build") else None
+    tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    seen: set[str] = set()
+    shortened: Counter[str] = Counter()
+    for folder in annotations:
+        for annotation in read_annotations(folder):
+            if annotation.key in seen:
+                raise InputError(f"{annotation.key} is annotated in more than one of the folders given; give each episode once.")
+            seen.add(annotation.key)
+            split = HUB_SPLIT[annotation.gold.episode.split]
+            for config, row, short in _rows(annotation, budget):
+                tables.setdefault((config, split), []).append(row)
+                shortened[config] += short
+    if not seen:
+        raise InputError(f"No accepted annotation in {', '.join(map(str, annotations))}; annotate at least one gold path first.")
+    schema = {"annotations": _annotation_features(), "gold_paths": features(Annotation)["gold"]}
+    for (config, split), rows in tables.items():
+        (out / config).mkdir(parents=True, exist_ok=True)
+        shape = datasets.Features(schema.get(config, _row_features()))
+        datasets.Dataset.from_list(rows, features=shape).to_parquet(out / config / f"{split}.parquet")
+    (out / "README.md").write_text(_front_matter(tables))
+    summary = {
+        "episodes": len(seen),
+        "rows": {config: {split: len(rows) for (c, split), rows in sorted(tables.items()) if c == config} for config in CONFIGS},
+        "shortened": {role: shortened[role] for role in ROLES},
+        "characters": {role: max(_size(row["messages"]) for (c, _), rows in tables.items() if c == role for row in rows) for role in ROLES},
+        "teacher": sorted({origin["teacher"] for origin in origins}),
+    }
+    manifest = {"stage": "build", "format": FORMAT, "versions": versions(), "summary": summary}
+    write_json(out / "manifest.json", {**manifest, "config": {"budget": budget, "prompt_version": PROMPT_VERSION, "annotations": origins}})
+    return summary
+
+
+def planner_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
+    """A row for each decision, `complete_task()` after the last: messages, the sub-goal decided on, shortened or not."""
+    transcript = _transcript(annotation, budget)
+    for segment in annotation.segments:
+        yield _asked(transcript, segment.subgoal)
+        transcript.begin(segment.subgoal)
+        for step in annotation.gold.steps[segment.start : segment.end]:
+            _feed(transcript, step)
+        transcript.end("ended")
+    yield _asked(transcript, COMPLETE)
+
+
+def executor_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
+    """A row for each segment, a turn an action and END last; a conversation that outgrows the budget goes on in another row."""
+    transcript = _transcript(annotation, budget)
+    for segment in annotation.segments:
+        transcript.begin(segment.subgoal)
+        for step in annotation.gold.steps[segment.start : segment.end]:
+            before = transcript.executor()
+            _feed(transcript, step)
+            if len(transcript.executor()) < len(before):
+                yield answered(before, step.action), segment.subgoal, True
+        yield answered(transcript.executor(), END), segment.subgoal, False
+        transcript.end("ended")
+
+
+def flat_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
+    """A row for each window of actions, without sub-goals."""
+    transcript = _transcript(annotation, budget)
+    last = len(annotation.gold.steps) - 1
+    for number, step in enumerate(annotation.gold.steps):
+        before, short = transcript.flat(), transcript.shortened
+        _feed(transcript, step)
+        if number == last or len(transcript.flat()) < len(before):
+            yield answered(before, step.action), "", transcript.shortened > short
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The summary as a table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    splits = list(HUB_SPLIT.values())
+    table = Table("rows", *splits, "shortened", "longest, characters", title=f"{summary['episodes']} episodes, teacher: {', '.join(summary['teacher'])}")
+    for config, rows in summary["rows"].items():
+        sizes = [str(summary[key].get(config, "")) for key in ("shortened", "characters")]
+        table.add_row(config, *[str(rows.get(split, "")) for split in splits], *sizes)
+    Console().print(table)
+
+
+def _rows(annotation: Annotation, budget: int) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    episode = annotation.gold.episode
+    shared = {**to_row(episode), "teacher": annotation.teacher, "prompt_version": PROMPT_VERSION}
+    for role, rows in (("planner", planner_rows), ("executor", executor_rows), ("flat", flat_rows)):
+        for number, (messages, subgoal, short) in enumerate(rows(annotation, budget)):
+            yield role, {**shared, "number": number, "subgoal": subgoal, "messages": messages}, short
+    actions = annotation.gold.actions
+    cut = [{"subgoal": s.subgoal, "actions": list(actions[s.start : s.end])} for s in annotation.segments]
+    origin = {"teacher_revision": annotation.teacher_revision, "teacher_prompt": annotation.prompt_version, "raw": annotation.raw}
+    yield "annotations", {**to_row(episode), "teacher": annotation.teacher, **origin, "segments": cut}, False
+    yield "gold_paths", to_row(annotation.gold), False
+
+
+def _transcript(annotation: Annotation, budget: int) -> Transcript:
+    gold = annotation.gold
+    return Transcript(gold.description, State(gold.look, gold.inventory), budget)
+
+
+def _feed(transcript: Transcript, step: Step) -> None:
+    transcript.act(step.action, step.observation, State(step.look, step.inventory))
+
+
+def _asked(transcript: Transcript, label: str) -> tuple[list[Message], str, bool]:
+    short = transcript.shortened
+    messages = answered(transcript.planner(), label)
+    return messages, label, transcript.shortened > short
+
+
+def _size(messages: list[Message]) -> int:
+    return sum(len(message["content"]) for message in messages)
+
+
+def _episode_features() -> dict[str, Any]:
+    from datasets import Value
+
+    return {"task": Value("string"), "variation": Value("int64"), "split": Value("string"), "simplification": Value("string"), "teacher": Value("string")}
+
+
+def _row_features() -> dict[str, Any]:
+    from datasets import List, Value
+
+    text = Value("string")
+    rows = {"prompt_version": text, "number": Value("int64"), "subgoal": text, "messages": List({"role": text, "content": text})}
+    return {**_episode_features(), **rows}
+
+
+def _annotation_features() -> dict[str, Any]:
+    from datasets import List, Value
+
+    text = Value("string")
+    segment = {"subgoal": text, "actions": List(text)}
+    return {**_episode_features(), "teacher_revision": text, "teacher_prompt": text, "raw": text, "segments": List(segment)}
+
+
+def _front_matter(tables: Iterable[tuple[str, str]]) -> str:
+    """The README head by which `datasets` finds the configurations."""
+    import yaml
+
+    found = [
+        {
+            "config_name": config,
+            **({"default": True} if config == "planner" else {}),
+            "data_files": [{"split": s, "path": f"{config}/{s}.parquet"} for s in HUB_SPLIT.values() if (config, s) in tables],
+        }
+        for config in CONFIGS
+    ]
+    return f"---\n{yaml.safe_dump({'configs': found}, sort_keys=False)}---\n"

@@ -1,0 +1,223 @@
+"""Gold paths from the simulator's oracle: rewritten to what is worth learning, replayed, and stored.
+
+Guarantee: the steps of an accepted row are those of a replay from a fresh reset that ended at 100, and its path
+does not depend on what was collected before it or by how many workers. A path that cannot be accepted is a row
+with its reason. Valid actions are never listed.
+
+The rewrites, in the order in which they are applied:
+    cut       nothing after the simulator's first "done"
+    answers   the numbers that answer an ambiguity question (the environment answers them) and stray numbers
+    free      looks around, inventories and rejected actions, which cost no move
+    noops     actions whose reply says that nothing happened, though a move went by: `open door` where it is open
+    teleport  under "easy", a walk becomes one `teleport to ROOM`; a walk that ends where it began disappears
+Each set of `LATTICE` is replayed in turn, and the first one that still reaches 100 is kept; if none does, the cut
+path is. Fewer moves can spoil a path: substances cool and plants grow meanwhile (use-thermometer, life stages).
+"""
+
+import re
+import statistics
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sgd_hf.core.errors import InputError, SimulatorError
+from sgd_hf.core.records import Episode, GoldPath, Step, from_row, to_row
+from sgd_hf.core.store import Store, read_rows
+from sgd_hf.scienceworld import tasks as catalogue
+from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance, rejected, room
+from sgd_hf.scienceworld.workers import Pool
+
+STAGE = "collect"
+REWRITES = "1"  # raise it when a rewrite changes: rows of two kinds are never mixed in a folder
+LATTICE = (("answers", "free", "noops", "teleport"), ("answers", "free", "noops"), ("answers", "free"))
+EPISODE_TIMEOUT_S = 600.0
+
+_FREE = ("look around", "inventory")
+_NOTHING = re.compile(r"is already (open|closed|(de)?activated)|You can't move something into itself|It's not clear how to get there")
+_GO = re.compile(r"go to ")
+_OPEN_DOOR = re.compile(r"open door to ")
+
+
+def collect(
+    out: str | Path,
+    split: str,
+    tasks: Sequence[str] = (),
+    per_task: int | None = None,
+    workers: int = 2,
+    simplification: str = "easy",
+    teleport: bool = True,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Write the stage folder ``out`` and return its summary; the same call resumes.
+
+    The first ``per_task`` variations of ``split`` (all when None) of each of ``tasks`` (names or paper ids, all 30
+    when empty). ``progress``: a bar on standard error; None shows it on a terminal only.
+    """
+    if workers < 1 or (per_task is not None and per_task < 1):
+        raise InputError("The numbers of workers and of variations per task must be at least 1.")
+    names = list(dict.fromkeys(catalogue.find(task).name for task in tasks or catalogue.TASKS))
+    episodes = [catalogue.episode(name, v, simplification) for name in names for v in catalogue.variations(name, split)[:per_task]]
+    teleport = teleport and (simplification == "easy" or "teleportAction" in simplification)
+    config = {"split": split, "tasks": names, "per_task": per_task, "simplification": simplification, "teleport": teleport}
+    config |= {"rewrites": REWRITES, **provenance()}
+    with Store(out, STAGE, config) as store:
+        owed = [(episode, teleport) for episode in episodes if episode.key not in store.keys]
+        with Pool(workers, EPISODE_TIMEOUT_S) as pool, _Bar(progress, len(episodes), len(episodes) - len(owed)) as advance:
+            for (episode, _), outcome in pool.run(gold_row, owed):
+                if isinstance(outcome, SimulatorError):
+                    outcome = {"gold": None, "reason": f"simulator: {outcome}"}
+                store.append(episode.key, outcome)
+                advance(episode.task)
+        found = summary(store.rows())
+        store.finish(found)
+    return found
+
+
+def read_gold(folder: str | Path) -> Iterator[GoldPath]:
+    """The accepted gold paths of a complete stage folder, in the order of its file."""
+    for row in read_rows(folder, STAGE):
+        if row["gold"] is not None:
+            yield from_row(GoldPath, row["gold"])
+
+
+def gold_row(env: ScienceWorld, item: tuple[Episode, bool]) -> dict[str, Any]:
+    """One row without its key, for (episode, whether to try the teleport rewrite)."""
+    episode, teleport = item
+    oracle = env.gold_actions(episode)
+    start, steps = play(env, episode, oracle)
+    reached = steps[-1].score
+    if reached != 100:
+        return {"gold": None, "reason": f"the oracle itself reaches {reached}"}
+    cut = ("cut",) if len(steps) < len(oracle) else ()
+    replayed, final, changed = start, steps, ()
+    tried = [[step.action for step in steps]]
+    for names in LATTICE:
+        actions, rewrites = rewrite(start["look"], steps, [name for name in names if teleport or name != "teleport"])
+        if actions in tried:
+            continue
+        tried.append(actions)
+        info, played = play(env, episode, actions)
+        if played and played[-1].score == 100:
+            replayed, final, changed = info, played, rewrites
+            break
+    gold = GoldPath(
+        episode=episode,
+        description=replayed["description"],
+        look=replayed["look"],
+        inventory=replayed["inventory"],
+        steps=tuple(final),
+        oracle_actions=len(oracle),
+        oracle_score=reached,
+        rewrites=(*cut, *changed),
+        **provenance(),
+    )
+    return {"gold": to_row(gold), "reason": ""}
+
+
+def rewrite(look: str, steps: Sequence[Step], names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The actions left of replayed ``steps`` that began in the room of ``look``, and which of ``names`` changed them."""
+    rooms = [room(look), *(room(step.look) for step in steps)]
+    useless = [_useless(step, before) for before, step in zip((None, *steps), steps, strict=False)]
+    changed = [name for name in ("answers", "free", "noops") if name in names and name in useless]
+    kept = [i for i, name in enumerate(useless) if name not in changed]
+    actions = [steps[i].action for i in kept]
+    if "teleport" in names:
+        walked = _collapse_walks(actions, [(rooms[i], rooms[i + 1]) for i in kept])
+        changed += ["teleport"] * (walked != actions)
+        actions = walked
+    return actions, tuple(changed)
+
+
+def summary(rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Counts and mean lengths, in all and per task, how many paths each rewrite survived in, and reasons of rejection."""
+    per_task: dict[str, list[GoldPath]] = defaultdict(list)
+    reasons: dict[str, str] = {}
+    for row in rows:
+        if row["gold"] is None:
+            reasons[row["key"]] = row["reason"]
+        else:
+            gold = from_row(GoldPath, row["gold"])
+            per_task[gold.episode.task].append(gold)
+    everything = [gold for golds in per_task.values() for gold in golds]
+    return {
+        "episodes": len(everything) + len(reasons),
+        **_figures(everything),
+        "rejected": len(reasons),
+        "reasons": dict(sorted(reasons.items())),
+        "tasks": {name: _figures(per_task[name]) for name in catalogue.TASKS if name in per_task},
+    }
+
+
+def _figures(golds: Sequence[GoldPath]) -> dict[str, Any]:
+    def mean(values: Iterator[int]) -> float:
+        return round(statistics.fmean(values), 2) if golds else 0.0
+
+    survived = Counter(name for gold in golds for name in gold.rewrites)
+    return {
+        "accepted": len(golds),
+        "mean_oracle_actions": mean(gold.oracle_actions for gold in golds),
+        "mean_actions": mean(len(gold.steps) for gold in golds),
+        "mean_moves": mean(gold.steps[-1].moves for gold in golds),
+        "rewrites": {name: survived[name] for name in ("cut", *LATTICE[0]) if survived[name]},
+    }
+
+
+def _useless(step: Step, before: Step | None) -> str:
+    """The rewrite that drops this step, "" for none."""
+    if step.action.strip().isdigit():
+        return "answers"
+    if step.action not in _FREE and not rejected(step.observation) and not _NOTHING.search(step.observation):
+        return ""
+    return "free" if step.moves == (before.moves if before else 0) else "noops"
+
+
+def _collapse_walks(actions: Sequence[str], moves: Sequence[tuple[str, str]]) -> list[str]:
+    """``moves[i]`` is the room before and after ``actions[i]``. Doors opened on the way go with the walk; closed ones stay."""
+    left: list[str] = []
+    i = 0
+    while i < len(actions):
+        last = None
+        j = i
+        while j < len(actions) and (_GO.match(actions[j]) or _OPEN_DOOR.match(actions[j])):
+            last = j if _GO.match(actions[j]) else last
+            j += 1
+        if last is None:
+            left.append(actions[i])
+            i += 1
+            continue
+        if moves[i][0] != moves[last][1]:
+            left.append(f"teleport to {moves[last][1]}")
+        i = last + 1
+    return left
+
+
+class _Bar:
+    """Progress on standard error; called with the task that has just finished."""
+
+    def __init__(self, show: bool | None, total: int, done: int):
+        self._bar = None
+        if sys.stderr.isatty() if show is None else show:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("collect"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"), console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("", total=total, completed=done, rate="")
+
+    def __enter__(self) -> "_Bar":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, task: str) -> None:
+        if self._bar:
+            speed = self._bar.tasks[0].speed
+            self._bar.update(self._task, advance=1, description=task, rate=f"{60 * speed:.0f}/min" if speed else "")

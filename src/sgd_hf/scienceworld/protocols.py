@@ -1,0 +1,59 @@
+"""Named evaluation protocols: frozen episode lists with their limits.
+
+Guarantee: a protocol's digest covers everything that decides a score beside the agent (episodes, simplification,
+limits), so two results are comparable exactly if their digests are equal. Test variations are for reporting;
+tune on `dev-mini`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sgd_hf.core.errors import InputError
+from sgd_hf.core.records import Episode
+from sgd_hf.scienceworld.tasks import TASKS, episode, variations
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """``limit``: simulator moves after which an episode is cut off; ``patience``: actions without a change of the
+    score after which it is given up. A failed episode counts 0."""
+
+    name: str
+    episodes: tuple[Episode, ...]
+    limit: int = 100
+    patience: int = 50
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits; the name is not part of it."""
+        content = dataclasses.asdict(self) | {"name": ""}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def simplification(self) -> str:
+        return self.episodes[0].simplification
+
+
+QUICKSTART_TASKS = ("find-non-living-thing", "find-plant", "lifespan-shortest-lived", "test-conductivity-of-unknown-substances")
+
+
+def first(split: str, most: int | None, tasks: Iterable[str] = TASKS) -> tuple[Episode, ...]:
+    """The first ``most`` variations of a split of each task (all for None)."""
+    return tuple(episode(task, variation) for task in tasks for variation in variations(task, split)[:most])
+
+
+def protocol(name: str) -> Protocol:
+    """A protocol by name; `InputError` lists the names otherwise."""
+    makers = {
+        "paper-271": lambda: first("test", 10),
+        "test-1819": lambda: first("test", None),
+        "dev-mini": lambda: first("dev", 3),
+        "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
+        "quickstart": lambda: first("test", 8, QUICKSTART_TASKS),
+    }
+    if name not in makers:
+        raise InputError(f"There is no protocol {name!r}; the protocols are {', '.join(makers)}.")
+    return Protocol(name, makers[name]())

@@ -1,0 +1,183 @@
+"""Worker processes that each own one JVM, and a pool that survives their deaths.
+
+Guarantee: every item given to `Pool.run` comes back exactly once, as a result or as a `SimulatorError`. A worker
+that hangs, dies or loses its JVM is killed with its JVM and replaced, and its item is tried once more. Nothing
+stays behind: not after `close`, not after Ctrl-C, and not after this process is killed with SIGKILL.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection
+from typing import Any, TypeVar
+
+from sgd_hf.core.errors import SimulatorError
+from sgd_hf.scienceworld.environment import HEAP, ScienceWorld, jar_path
+from sgd_hf.scienceworld.java import find_java
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Worker:
+    """One spawned process with one `ScienceWorld`, which lives from item to item.
+
+    `send` a top-level function ``f(env, item)``; wait for ``connection``, alone or among others, with
+    ``multiprocessing.connection.wait``; `receive` what it returned. One item at a time.
+    """
+
+    def __init__(self, heap: str = HEAP):
+        context = multiprocessing.get_context("spawn")  # a forked child would share the parent's py4j socket
+        self.connection, theirs = context.Pipe()
+        self._jvm = context.RawValue("i", 0)
+        self._process = context.Process(target=_serve, args=(theirs, self._jvm, heap), daemon=True)
+        # The child inherits the mask: Ctrl-C in the terminal reaches only this process, which then closes its workers.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def send(self, function: Callable[[ScienceWorld, Item], Any], item: Item) -> None:
+        """Begin one item. A worker that died meanwhile says so in `receive`."""
+        with contextlib.suppress(OSError):
+            self.connection.send((function, item))
+
+    def receive(self) -> Any:
+        """What the function returned; raises what it raised, and `SimulatorError` if the worker died."""
+        try:
+            ok, value = self.connection.recv()
+        except (EOFError, OSError):
+            self.close()
+            raise SimulatorError("A simulator worker died before it answered; see whether the machine ran out of memory.") from None
+        if not ok:
+            raise value
+        return value
+
+    def close(self) -> None:
+        """Kill the process and its JVM, whatever they are doing; harmless when they are gone."""
+        self._process.kill()
+        self._process.join()
+        if self._jvm.value:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._jvm.value, signal.SIGKILL)
+            self._jvm.value = 0
+        self.connection.close()
+
+
+class Pool:
+    """``workers`` processes; an item without an answer after ``timeout_s`` seconds counts as hung.
+
+    A context manager. Raises `SimulatorError` at once where no worker could start: no Java, another simulator.
+    """
+
+    def __init__(self, workers: int, timeout_s: float = 300.0, heap: str = HEAP):
+        find_java()
+        jar_path()
+        self._workers = workers
+        self._timeout = timeout_s
+        self._heap = heap
+        self._idle: list[Worker] = []
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self, function: Callable[[ScienceWorld, Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | SimulatorError]]:
+        """Each item with its result, as they finish. Any error but `SimulatorError` is the function's own and raised."""
+        owed = deque((item, True) for item in items)
+        busy: dict[Worker, tuple[Item, bool, float]] = {}
+        try:
+            while owed or busy:
+                while owed and len(busy) < self._workers:
+                    item, again = owed.popleft()
+                    worker = self._take()
+                    busy[worker] = (item, again, time.monotonic() + self._timeout)
+                    worker.send(function, item)
+                nearest = min(deadline for _, _, deadline in busy.values())
+                ready = connection.wait([worker.connection for worker in busy], max(0.0, nearest - time.monotonic()))
+                for worker, (item, again, deadline) in list(busy.items()):
+                    if worker.connection not in ready and time.monotonic() < deadline:
+                        continue
+                    outcome = self._outcome(worker, worker.connection in ready)
+                    del busy[worker]
+                    if worker.alive:
+                        self._idle.append(worker)
+                    if isinstance(outcome, SimulatorError) and again:
+                        owed.appendleft((item, False))
+                    else:
+                        yield item, outcome
+        finally:
+            for worker in busy:
+                worker.close()
+
+    def close(self) -> None:
+        """End all workers and their JVMs."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            worker.close()
+        return Worker(self._heap)
+
+    def _outcome(self, worker: Worker, ready: bool) -> Any:
+        if not ready:
+            worker.close()
+            return SimulatorError(f"The simulator gave no answer within {self._timeout:g} s; leave this episode out if it happens again.")
+        try:
+            return worker.receive()
+        except SimulatorError as error:
+            return error
+
+
+def _serve(pipe: connection.Connection, jvm: Any, heap: str) -> None:
+    threading.Thread(target=_follow_parent, args=(jvm,), daemon=True).start()
+    env = None
+    while True:
+        try:
+            function, item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if env is None:
+                env = ScienceWorld(heap)
+                jvm.value = env.pid
+            answer = (True, function(env, item))
+        except Exception as error:
+            error.add_note(f"In a simulator worker:\n{traceback.format_exc()}")
+            answer = (False, error)
+            if env is not None and isinstance(error, SimulatorError):
+                jvm.value = 0
+                env.close()
+                env = None
+        pipe.send(answer)
+
+
+def _follow_parent(jvm: Any) -> None:
+    """Go when the parent goes, even in the middle of an item: its sentinel becomes readable when it dies."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    with contextlib.suppress(ProcessLookupError):
+        if jvm.value:
+            os.kill(jvm.value, signal.SIGKILL)
+    os._exit(1)

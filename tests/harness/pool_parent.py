@@ -1,0 +1,11 @@
+"""A program with two busy workers, to be killed or interrupted: `pool_parent.py FOLDER` writes their pids there as file names."""
+
+import sys
+
+import worker_functions
+
+from sgd_hf.scienceworld.workers import Pool
+
+if __name__ == "__main__":
+    with Pool(2) as pool:
+        list(pool.run(worker_functions.forever, [sys.argv[1]] * 2))

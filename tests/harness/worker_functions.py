@@ -42,7 +42,8 @@ def suffer(env, fault):
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "hang":
         os.kill(env.pid, signal.SIGSTOP)
-        env._call(env._server.getNumMoves)
+        while True:  # a call that was under way may still be answered
+            env._call(env._server.getNumMoves)
     elif fault == "input":
         raise InputError("This item cannot be used; give another.")
 

@@ -77,10 +77,15 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
         return cls(AgentConfig(**modules, **shared), home=str(run))
 
     @classmethod
+    def from_pretrained(cls, source: str | Path, **options: Any) -> SubgoalAgent:
+        """An agent from a folder that `sgd release` wrote, a run's folder, or the Hub (``revision=``)."""
+        if Path(source, "planner", "sgd.json").exists() and not Path(source, "config.json").exists():
+            return cls.of(Path(source))
+        return super().from_pretrained(source, **options)
+
+    @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> SubgoalAgent:
         folder = Path(model_id)
-        if (folder / "planner" / "sgd.json").exists() and not (folder / "config.json").exists():
-            return cls.of(folder)
         if folder.is_dir():
             return cls(_config(folder / "config.json"), home=str(folder))
         from huggingface_hub import hf_hub_download

@@ -101,7 +101,7 @@ class Decoder:
         while shared < limit and read[shared] == tokens[shared]:
             shared += 1
         if shared < len(read):
-            cache.crop(shared)
+            cache.crop(shared - len(read))  # a negative number is what to remove
         new = torch.tensor([tokens[shared:]], device=self.model.device)
         output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         self._slots[slot] = (tokens, cache)

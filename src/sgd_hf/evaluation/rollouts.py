@@ -98,6 +98,7 @@ class _Flight:
     simulator_seconds: float = 0.0
     model_seconds: float = 0.0
     description: str = ""
+    first_score: int = 0
     transcript: Transcript | None = None
     policy: Policy | None = None
     pending: Act | None = None
@@ -116,7 +117,7 @@ class _Flight:
             return self._rollout("error", str(error))
         self.simulator_seconds += seconds
         if self.policy is None:
-            self.description = answer["description"]
+            self.description, self.first_score = answer["description"], answer["score"]
             self.transcript, self.policy = self.arm.begin(self.episode, answer["description"], answer["look"], answer["inventory"])
             return self._advance(None)
         if self.pending is None:
@@ -166,7 +167,7 @@ class _Flight:
         self.worker.send(function, item)
 
     def _rollout(self, stop: str, error: str = "") -> Rollout:
-        raw = self.steps[-1].score if self.steps else 0
+        raw = self.steps[-1].score if self.steps else self.first_score
         return Rollout(
             episode=self.episode,
             arm=self.arm.name,
@@ -175,7 +176,7 @@ class _Flight:
             subgoals=tuple(_traces(self.transcript)) if self.transcript else (),
             score=0 if stop == "error" else max(raw, 0),
             raw_score=raw,
-            best_score=max((step.score for step in self.steps), default=0),
+            best_score=max((self.first_score, *(step.score for step in self.steps))),
             stop=stop,
             rejected=self.rejected,
             repaired=self.repaired,

@@ -9,7 +9,9 @@ step. Play never goes on after the end, and a failure of the simulator is a `Sim
 import functools
 import hashlib
 import logging
+import os
 import re
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,12 +51,16 @@ class ScienceWorld:
 
         logging.getLogger("py4j").setLevel(logging.CRITICAL)  # each failed call would log a traceback beside our one sentence
         java = find_java()
+        # Each load writes the same table of object types to the JVM's directory: not to the user's, and one for all JVMs.
+        scratch = os.path.join(tempfile.gettempdir(), f"sgd-hf-{os.getuid()}")
+        os.makedirs(scratch, mode=0o700, exist_ok=True)
         try:
             port, token, self._process = launch_gateway(
                 classpath=jar_path(),
                 javaopts=list(jvm_flags(heap)),
                 java_path=java,
                 die_on_exit=True,
+                cwd=scratch,
                 enable_auth=True,
                 create_new_process_group=True,  # Ctrl-C is for us; the JVM goes when its standard input closes
                 return_proc=True,

@@ -19,7 +19,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sgd", description="Sub-goal Distillation on ScienceWorld: collect → annotate → build → train → evaluate → release.")
+    parser = argparse.ArgumentParser(
+        prog="sgd", description="Sub-goal Distillation on ScienceWorld: collect → annotate → build → train → evaluate → release."
+    )
     parser.add_argument("--version", action="version", version=f"sgd-hf {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 

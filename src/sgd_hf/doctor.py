@@ -54,7 +54,9 @@ def _training() -> str:
     try:
         return ", ".join(f"{name} {metadata.version(name)}" for name in TRAINING)
     except metadata.PackageNotFoundError as error:
-        raise InputError(f"{error.name} is not installed, and training, playing and reports need it; run `pip install 'sgd-hf[train]'`.") from None
+        raise InputError(
+            f"{error.name} is not installed, and training, playing and reports need it; run `pip install 'sgd-hf[train]'`."
+        ) from None
 
 
 def _disk() -> str:

@@ -21,7 +21,8 @@ from sgd_hf.core.progress import bars
 from sgd_hf.core.records import SPLITS
 from sgd_hf.core.store import write_json
 
-PER_TASK = {"train": 60, "dev": 4, "test": 8}
+STAGES = ("collect", "annotate", "build", "train", "evaluate", "release")
+PER_TASK = {"train": 50, "dev": 4, "test": 6}
 ROLES = ("planner", "executor", "flat")
 NOTE = (
     "Tiny models trained from scratch for minutes on four tasks, on sub-goals that rules cut, not a language model: "
@@ -31,6 +32,7 @@ NOTE = (
 
 def quickstart(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Run what is owed of the six stages in ``out``; returns the results. ``say`` takes a line for the user."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its threads would fight the simulators
     from sgd_hf.agent.agent import read_json
     from sgd_hf.corpus.annotate import annotate
     from sgd_hf.corpus.build import build
@@ -90,7 +92,7 @@ class _Clock:
     def stage(self, name: str, about: str) -> Iterator[None]:
         """Announce a stage and time it."""
         stage = self._stages.setdefault(name, {"seconds": 0.0, "done": False})
-        self._say(f"{len(self._stages)}/6 {name}: {about}")
+        self._say(f"{STAGES.index(name) + 1}/{len(STAGES)} {name}: {about}")
         begin = time.monotonic()
         finished = False
         try:
@@ -105,7 +107,7 @@ class _Clock:
 def _train(out: Path) -> None:
     """The three recipes of recipes/tiny, two at a time, each in a process with one thread: two threads that spin
     against each other are slower than one."""
-    owed = [role for role in ROLES if not (out / role / "sgd.json").exists()]
+    owed = [role for role in reversed(ROLES) if not (out / role / "sgd.json").exists()]
     running: dict[str, subprocess.Popen[bytes]] = {}
     (out / "logs").mkdir(parents=True, exist_ok=True)
     try:
@@ -121,7 +123,9 @@ def _train(out: Path) -> None:
                         del running[role]
                         if process.returncode:
                             log = out / "logs" / f"{role}.log"
-                            raise CheckpointError(f"Training the {role} ended with code {process.returncode}: {_last_line(log)} (the whole log is {log}).")
+                            raise CheckpointError(
+                                f"Training the {role} ended with code {process.returncode}: {_last_line(log)} (the whole log is {log})."
+                            )
     finally:
         for process in running.values():
             process.terminate()

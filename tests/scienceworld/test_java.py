@@ -12,7 +12,7 @@ from sgd_hf.scienceworld.java import find_java, java_version
 def fake(tmp_path):
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "java"
-    program.write_text('#!/bin/sh\necho \'openjdk version "21.0.2" 2024\' >&2\n')
+    program.write_text("#!/bin/sh\necho 'openjdk version \"21.0.2\" 2024' >&2\n")
     program.chmod(0o755)
     return program
 

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils import logging
 
 from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import Message
 
 MAX_NEW_TOKENS = 64
+
+logging.disable_progress_bar()  # "Loading weights", once for each module
 
 
 class Decoder:
@@ -46,9 +49,13 @@ class Decoder:
             model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **options)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{source} is not a causal checkpoint that can be loaded ({reason}); give a folder that `sgd train` wrote.") from None
+            raise CheckpointError(
+                f"{source} is not a causal checkpoint that can be loaded ({reason}); give a folder that `sgd train` wrote."
+            ) from None
         if "{%- generation -%}" not in (tokenizer.chat_template or ""):
-            raise CheckpointError(f"{source} was not trained by sgd-hf (its chat template is another); give a folder that `sgd train` wrote.")
+            raise CheckpointError(
+                f"{source} was not trained by sgd-hf (its chat template is another); give a folder that `sgd train` wrote."
+            )
         return cls(model, tokenizer)
 
     @torch.inference_mode()

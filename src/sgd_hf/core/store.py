@@ -60,7 +60,9 @@ class Store:
             changed = sorted(k for k in {*manifest["config"], *self.config} if manifest["config"].get(k) != self.config.get(k))
             if changed:
                 detail = ", ".join(f"{k} ({manifest['config'].get(k)!r} then, {self.config.get(k)!r} now)" for k in changed)
-                raise StoreError(f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out.")
+                raise StoreError(
+                    f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out."
+                )
         elif any(p.name != ".lock" for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
@@ -96,7 +98,9 @@ def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dic
     """The manifest of a folder that ``sgd stage`` wrote; `StoreError` if it is anything else."""
     path = Path(folder) / "manifest.json"
     if not path.exists():
-        raise StoreError(f"{folder} is not the output of `sgd {stage}` (it has no manifest.json); give the folder that `sgd {stage} --out` wrote.")
+        raise StoreError(
+            f"{folder} is not the output of `sgd {stage}` (it has no manifest.json); give the folder that `sgd {stage} --out` wrote."
+        )
     try:
         manifest = json.loads(path.read_text())
         found, form = manifest["stage"], manifest["format"]
@@ -133,7 +137,9 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     checkout = Path(__file__).parents[3]
     if (checkout / ".git").exists():
-        described = subprocess.run(["git", "-C", checkout, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
+        described = subprocess.run(
+            ["git", "-C", checkout, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
+        )
         found["commit"] = described.stdout.strip() or "none"
     for name in ("sgd-hf", "scienceworld", "torch", "transformers", "trl", "accelerate", "datasets"):
         try:
@@ -171,5 +177,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
                 row["key"]
             except (ValueError, KeyError, TypeError):
-                raise StoreError(f"line {number} of {path} is damaged; restore the file, or delete that line and repeat the command that wrote it.") from None
+                raise StoreError(
+                    f"line {number} of {path} is damaged; restore the file, or delete that line and repeat the command that wrote it."
+                ) from None
             yield row

@@ -32,6 +32,7 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
     """
     import datasets
 
+    datasets.disable_progress_bars()  # one for every file of a few rows
     origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]
     if (out / "manifest.json").exists():
         shutil.rmtree(out) if read_manifest(out, "build") else None
@@ -110,7 +111,13 @@ def print_summary(summary: dict[str, Any]) -> None:
     from rich.table import Table
 
     splits = list(HUB_SPLIT.values())
-    table = Table("rows", *splits, "shortened", "longest, characters", title=f"{summary['episodes']} episodes, teacher: {', '.join(summary['teacher'])}")
+    table = Table(
+        "rows",
+        *splits,
+        "shortened",
+        "longest, characters",
+        title=f"{summary['episodes']} episodes, teacher: {', '.join(summary['teacher'])}",
+    )
     for config, rows in summary["rows"].items():
         sizes = [str(summary[key].get(config, "")) for key in ("shortened", "characters")]
         table.add_row(config, *[str(rows.get(split, "")) for split in splits], *sizes)
@@ -152,7 +159,13 @@ def _size(messages: list[Message]) -> int:
 def _episode_features() -> dict[str, Any]:
     from datasets import Value
 
-    return {"task": Value("string"), "variation": Value("int64"), "split": Value("string"), "simplification": Value("string"), "teacher": Value("string")}
+    return {
+        "task": Value("string"),
+        "variation": Value("int64"),
+        "split": Value("string"),
+        "simplification": Value("string"),
+        "teacher": Value("string"),
+    }
 
 
 def _row_features() -> dict[str, Any]:

@@ -9,6 +9,8 @@ The rewrites, in the order in which they are applied:
     answers   the numbers that answer an ambiguity question (the environment answers them) and stray numbers
     free      looks around, inventories and rejected actions, which cost no move
     noops     actions whose reply says that nothing happened, though a move went by: `open door` where it is open
+    names     objects by the name that the simulator itself answers with: `move egg blue jay egg in inventory to red
+              box` is `move blue jay to red box`, a name that can be seen and copied
     teleport  under "easy", a walk becomes one `teleport to ROOM`; a walk that ends where it began disappears
 Each set of `LATTICE` is replayed in turn, and the first one that still reaches 100 is kept; if none does, the cut
 path is. Fewer moves can spoil a path: substances cool and plants grow meanwhile (use-thermometer, life stages).
@@ -16,13 +18,13 @@ path is. Fewer moves can spoil a path: substances cool and plants grow meanwhile
 
 import re
 import statistics
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import InputError, SimulatorError
+from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, GoldPath, Step, from_row, to_row
 from sgd_hf.core.store import Store, read_rows
 from sgd_hf.scienceworld import tasks as catalogue
@@ -30,12 +32,24 @@ from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance, reje
 from sgd_hf.scienceworld.workers import Pool
 
 STAGE = "collect"
-REWRITES = "1"  # raise it when a rewrite changes: rows of two kinds are never mixed in a folder
-LATTICE = (("answers", "free", "noops", "teleport"), ("answers", "free", "noops"), ("answers", "free"))
+REWRITES = "2"  # raise it when a rewrite changes: rows of two kinds are never mixed in a folder
+LATTICE = (
+    ("answers", "free", "noops", "names", "teleport"),
+    ("answers", "free", "noops", "teleport"),
+    ("answers", "free", "noops", "names"),
+    ("answers", "free", "noops"),
+    ("answers", "free"),
+)
 EPISODE_TIMEOUT_S = 600.0
 
 _FREE = ("look around", "inventory")
 _NOTHING = re.compile(r"is already (open|closed|(de)?activated)|You can't move something into itself|It's not clear how to get there")
+_NAMED = (  # an action, the reply that names its objects, the action by those names
+    (re.compile(r"pick up "), re.compile(r"You move the (.+) to the inventory\."), r"pick up \1"),
+    (re.compile(r"drop "), re.compile(r"You move the (.+) to the .+\."), r"drop \1"),
+    (re.compile(r"move .+ to "), re.compile(r"You move the (.+?) to the (.+)\."), r"move \1 to \2"),
+    (re.compile(r"focus on "), re.compile(r"You focus on the (.+)\."), r"focus on \1"),
+)
 _GO = re.compile(r"go to ")
 _OPEN_DOOR = re.compile(r"open door to ")
 
@@ -48,12 +62,11 @@ def collect(
     workers: int = 2,
     simplification: str = "easy",
     teleport: bool = True,
-    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Write the stage folder ``out`` and return its summary; the same call resumes.
 
     The first ``per_task`` variations of ``split`` (all when None) of each of ``tasks`` (names or paper ids, all 30
-    when empty). ``progress``: a bar on standard error; None shows it on a terminal only.
+    when empty).
     """
     if workers < 1 or (per_task is not None and per_task < 1):
         raise InputError("The numbers of workers and of variations per task must be at least 1.")
@@ -64,7 +77,7 @@ def collect(
     config |= {"rewrites": REWRITES, **provenance()}
     with Store(out, STAGE, config) as store:
         owed = [(episode, teleport) for episode in episodes if episode.key not in store.keys]
-        with Pool(workers, EPISODE_TIMEOUT_S) as pool, _Bar(progress, len(episodes), len(episodes) - len(owed)) as advance:
+        with Pool(workers, EPISODE_TIMEOUT_S) as pool, progress("collect", len(episodes), len(store.keys)) as advance:
             for (episode, _), outcome in pool.run(gold_row, owed):
                 if isinstance(outcome, SimulatorError):
                     outcome = {"gold": None, "reason": f"simulator: {outcome}"}
@@ -123,6 +136,10 @@ def rewrite(look: str, steps: Sequence[Step], names: Sequence[str]) -> tuple[lis
     changed = [name for name in ("answers", "free", "noops") if name in names and name in useless]
     kept = [i for i, name in enumerate(useless) if name not in changed]
     actions = [steps[i].action for i in kept]
+    if "names" in names:
+        named = [_by_name(steps[i]) for i in kept]
+        changed += ["names"] * (named != actions)
+        actions = named
     if "teleport" in names:
         walked = _collapse_walks(actions, [(rooms[i], rooms[i + 1]) for i in kept])
         changed += ["teleport"] * (walked != actions)
@@ -173,6 +190,14 @@ def _useless(step: Step, before: Step | None) -> str:
     return "free" if step.moves == (before.moves if before else 0) else "noops"
 
 
+def _by_name(step: Step) -> str:
+    for action, reply, named in _NAMED:
+        found = reply.search(step.observation)
+        if action.match(step.action) and found:
+            return found.expand(named)
+    return step.action
+
+
 def _collapse_walks(actions: Sequence[str], moves: Sequence[tuple[str, str]]) -> list[str]:
     """``moves[i]`` is the room before and after ``actions[i]``. Doors opened on the way go with the walk; closed ones stay."""
     left: list[str] = []
@@ -193,31 +218,21 @@ def _collapse_walks(actions: Sequence[str], moves: Sequence[tuple[str, str]]) ->
     return left
 
 
-class _Bar:
-    """Progress on standard error; called with the task that has just finished."""
+def print_summary(summary: dict[str, Any]) -> None:
+    """The summary as a table on the terminal, and why paths were rejected."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
 
-    def __init__(self, show: bool | None, total: int, done: int):
-        self._bar = None
-        if sys.stderr.isatty() if show is None else show:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("collect"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"), console=Console(stderr=True),
-            )
-            self._task = self._bar.add_task("", total=total, completed=done, rate="")
-
-    def __enter__(self) -> "_Bar":
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def __call__(self, task: str) -> None:
-        if self._bar:
-            speed = self._bar.tasks[0].speed
-            self._bar.update(self._task, advance=1, description=task, rate=f"{60 * speed:.0f}/min" if speed else "")
+    console = Console()
+    table = Table(
+        "task", title=f"gold paths: {summary['accepted']} accepted, {summary['rejected']} rejected", title_justify="left", box=SIMPLE
+    )
+    for header in ("paths", "oracle", "actions", "moves"):
+        table.add_column(header, justify="right")
+    for name, figures in [*summary["tasks"].items(), ("all", summary)]:
+        means = (f"{figures[key]:.1f}" for key in ("mean_oracle_actions", "mean_actions", "mean_moves"))
+        table.add_row(name, str(figures["accepted"]), *means)
+    console.print(table)
+    for key, reason in summary["reasons"].items():
+        console.print(f"rejected {key}: {reason}", markup=False)

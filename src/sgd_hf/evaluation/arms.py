@@ -51,7 +51,9 @@ def arm(name: str, agent: str | Path | None = None, gold: Path | None = None, se
     if name in ("hierarchical", "flat") and agent is None:
         raise InputError(f"The arm {name} needs --agent, a folder that `sgd {'release' if name == 'hierarchical' else 'train'}` wrote.")
     if name in ("nearest", "oracle") and gold is None:
-        raise InputError(f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote.")
+        raise InputError(
+            f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote."
+        )
     if name == "hierarchical":
         return _hierarchical(agent)
     if name == "flat":
@@ -69,7 +71,12 @@ def arm(name: str, agent: str | Path | None = None, gold: Path | None = None, se
 def _hierarchical(source: str | Path) -> Arm:
     agent = SubgoalAgent.from_pretrained(str(source))
     modules = agent.modules()
-    origin = {"agent": _name(source), "teacher": agent.config.teacher, "planner": modules["planner"].digest, "executor": modules["executor"].digest}
+    origin = {
+        "agent": _name(source),
+        "teacher": agent.config.teacher,
+        "planner": modules["planner"].digest,
+        "executor": modules["executor"].digest,
+    }
     return Arm("hierarchical", lambda episode, *state: agent.policy(*state), modules, origin)
 
 

@@ -42,7 +42,15 @@ def intervals(arms: dict[str, Any], colors: dict[str, str]) -> str:
             axes.plot([0, 100], [row, row], color=palette["rule"], linewidth=1, zorder=1)
             axes.plot([low, high], [row, row], color=color, linewidth=7, alpha=0.32, solid_capstyle="round", zorder=2)
             axes.plot([summary["macro"]], [row], "o", color=color, markersize=8, zorder=3)
-            axes.annotate(f"{summary['macro']:.1f}", (summary["macro"], row), (0, 8), textcoords="offset points", ha="center", size=10, color=palette["ink"])
+            axes.annotate(
+                f"{summary['macro']:.1f}",
+                (summary["macro"], row),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                size=10,
+                color=palette["ink"],
+            )
         _rows(axes, list(arms), palette)
 
     return _both(draw, HALF, NARROW, lambda wide: 54 + 38 * len(arms), palette)

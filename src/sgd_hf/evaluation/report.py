@@ -39,16 +39,20 @@ _ROLES = {"planner": "role-planner", "executor": "role-executor", "flat": "arm-f
 
 def print_results(results: dict[str, Any], console: Any) -> None:
     """The arms, best first, as a table on a `rich` console."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     protocol = results["protocol"]
-    table = Table(title=f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}", title_justify="left")
-    for header in ("arm", "macro", "95 %", "solved", "S", "M", "L", "rejected", "failures", "episodes"):
-        table.add_column(header, justify="left" if header == "arm" else "right")
+    table = Table(
+        title=f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}", title_justify="left", box=SIMPLE
+    )
+    table.add_column("arm", no_wrap=True)
+    for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "failed"):
+        table.add_column(header, justify="right", no_wrap=True)
     for arm, row in overview(results):
         classes = (row[f"classes.{length}"] for length in LENGTHS)
-        others = (row[key] for key in ("rejected_share", "failures", "episodes"))
-        table.add_row(arm, row["macro"], row["interval"], row["success"], *classes, *others, style="bold" if arm == "hierarchical" else None)
+        style = "bold" if arm == "hierarchical" else None
+        table.add_row(arm, row["macro"], row["interval"], row["success"], *classes, row["rejected_share"], row["failures"], style=style)
     console.print(table)
 
 
@@ -83,9 +87,10 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
 
     if not results["arms"]:
         raise InputError("There is no episode to report on; run `sgd evaluate` first and give the folder that it wrote.")
+    results = {"training": {}, "stages": {}, "corpus": {}, **results}
     arms = _ranked(results)
     colors = {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
-    training = {role: facts for role, facts in results.get("training", {}).items() if facts.get("losses")}
+    training = {role: facts for role, facts in results["training"].items() if facts.get("losses")}
     roles = {role: _ROLES.get(role, f"arm-other-{i % 3}") for i, role in enumerate(training)}
     stops = {reason: f"stop-{reason}" for reason in STOPS}
     drawn = {

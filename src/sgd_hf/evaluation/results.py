@@ -20,8 +20,13 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
     manifests = [read_manifest(folder, STAGE, complete=True) for folder in folders]
     configs = [manifest["config"] for manifest in manifests]
     if len({config["protocol"]["digest"] for config in configs}) > 1:
-        named = ", ".join(f"{folder} ({config['protocol']['name']} {config['protocol']['digest']})" for folder, config in zip(folders, configs, strict=True))
-        raise InputError(f"These folders were evaluated under different protocols and cannot share a table: {named}; report them one by one.")
+        named = ", ".join(
+            f"{folder} ({config['protocol']['name']} {config['protocol']['digest']})"
+            for folder, config in zip(folders, configs, strict=True)
+        )
+        raise InputError(
+            f"These folders were evaluated under different protocols and cannot share a table: {named}; report them one by one."
+        )
     rollouts = [rollout for folder in folders for rollout in read_rollouts(folder)]
     if len({rollout.key for rollout in rollouts}) < len(rollouts):
         raise InputError("Two of the folders hold the same arm; report them one by one.")
@@ -32,7 +37,9 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         "simulator": {key: configs[0][key] for key in ("simulator", "jar", "jvm")},
         "commit": manifests[0]["versions"].get("commit", "none"),
         "teacher": ", ".join(sorted({config["teacher"] for config in configs if "teacher" in config})) or "none",
-        "origin": {config["arm"]: {k: config[k] for k in ("agent", "planner", "executor", "flat", "gold") if k in config} for config in configs},
+        "origin": {
+            config["arm"]: {k: config[k] for k in ("agent", "planner", "executor", "flat", "gold") if k in config} for config in configs
+        },
         "arms": summarise(rollouts),
         "note": "",
     }

@@ -30,7 +30,9 @@ def release(run: Path, out: Path) -> list[Path]:
     """Write the release of a run (a folder with planner, executor, flat, data and results.json); the folders made."""
     results = _results(run / "results.json")
     summary = read_manifest(run / "data", "build", complete=True)["summary"]
-    made = [_folder(out / role, lambda folder, role=role: _checkpoint(run, role, folder, results)) for role in ("planner", "executor", "flat")]
+    made = [
+        _folder(out / role, lambda folder, role=role: _checkpoint(run, role, folder, results)) for role in ("planner", "executor", "flat")
+    ]
     made.append(_folder(out / "agent", lambda folder: _agent(run, folder, results)))
     made.append(_folder(out / "dataset", lambda folder: _dataset(run, folder, summary, results)))
     return made
@@ -40,7 +42,9 @@ def _results(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
-        raise StoreError(f"{path} is missing or damaged, so there are no scores to release; run `sgd quickstart` or `sgd evaluate` to the end first.") from None
+        raise StoreError(
+            f"{path} is missing or damaged, so there are no scores to release; run `sgd quickstart` or `sgd evaluate` to the end first."
+        ) from None
 
 
 def _folder(path: Path, fill: Callable[[Path], None]) -> Path:

@@ -31,7 +31,15 @@ def module_card(name: str, title: str, module: dict[str, Any], results: dict[str
 def agent_card(title: str, config: dict[str, Any], results: dict[str, Any]) -> ModelCard:
     """The card of an agent; ``config`` is its ``config.json``."""
     facts = {key: config[key] for key in ("teacher", "prompt_version")} | {key: config[key]["source"] for key in ("planner", "executor")}
-    return _card("agent.md", _data(title, results, "hierarchical", library_name="sgd-hf"), results, "hierarchical", title=title, source="agent", **facts)
+    return _card(
+        "agent.md",
+        _data(title, results, "hierarchical", library_name="sgd-hf"),
+        results,
+        "hierarchical",
+        title=title,
+        source="agent",
+        **facts,
+    )
 
 
 def dataset_card(title: str, configs: list[dict[str, Any]], summary: dict[str, Any], results: dict[str, Any]) -> DatasetCard:
@@ -56,7 +64,9 @@ def scores_table(results: dict[str, Any], arm: str) -> str:
     for name, summary in sorted(results["arms"].items(), key=lambda item: -item[1]["macro"]):
         bold = "**" if name == arm else ""
         low, high = summary["interval"]
-        lines.append(f"| {bold}{name}{bold} | {summary['macro']:.1f} | {low:.1f}–{high:.1f} | {100 * summary['success']:.0f} % | {summary['episodes']} |")
+        lines.append(
+            f"| {bold}{name}{bold} | {summary['macro']:.1f} | {low:.1f}–{high:.1f} | {100 * summary['success']:.0f} % | {summary['episodes']} |"
+        )
     about = (
         f"Protocol `{protocol['name']}` (digest `{protocol['digest']}`): {protocol['episodes']} episodes of test variations, "
         f"simplification `{protocol['simplification']}`, at most {protocol['limit']} moves, a failed episode counts 0; "

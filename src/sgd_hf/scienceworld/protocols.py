@@ -52,7 +52,7 @@ def protocol(name: str) -> Protocol:
         "test-1819": lambda: first("test", None),
         "dev-mini": lambda: first("dev", 3),
         "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
-        "quickstart": lambda: first("test", 8, QUICKSTART_TASKS),
+        "quickstart": lambda: first("test", 6, QUICKSTART_TASKS),
     }
     if name not in makers:
         raise InputError(f"There is no protocol {name!r}; the protocols are {', '.join(makers)}.")

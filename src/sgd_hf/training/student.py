@@ -28,11 +28,15 @@ def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     bpe.decoder = decoders.ByteLevel()
     special = [PAD, STOP, *OPENERS]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False))
+    bpe.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    )
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=STOP, pad_token=PAD, clean_up_tokenization_spaces=False)
 
 
@@ -51,7 +55,9 @@ def make_student(student: Student, texts: Iterable[str], max_length: int) -> tup
     else:
         config = AutoConfig.from_pretrained(student.model, revision=student.revision)
         if config.is_encoder_decoder:
-            raise InputError(f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; give a causal checkpoint.")
+            raise InputError(
+                f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; give a causal checkpoint."
+            )
         tokenizer = AutoTokenizer.from_pretrained(student.model, revision=student.revision)
         if STOP not in tokenizer.get_vocab():
             raise InputError(f"The tokenizer of {student.model} lacks {STOP}, which ends a turn; give a checkpoint that knows ChatML.")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgd_hf.core.subgoals import VERBS, Subgoal, grounded, parse, plain, reached, room_of
+from sgd_hf.core.subgoals import VERBS, Subgoal, grounded, parse, plain, reached
 
 LOOK = """This room is called the kitchen. In it, you see: 
 \tthe agent
@@ -108,9 +108,3 @@ def test_what_is_not_in_sight_is_not_grounded(text: str) -> None:
 )  # fmt: skip
 def test_post_conditions_are_read_off_the_state(text: str, expected: bool | None) -> None:
     assert reached(parse(text), LOOK, INVENTORY) is expected
-
-
-def test_rooms_inside_and_outside() -> None:
-    assert room_of(LOOK) == "kitchen"
-    assert room_of("This outside location is called the outside. Here you see: \n\tthe agent") == "outside"
-    assert room_of("You see nothing.") == ""

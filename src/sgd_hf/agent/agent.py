@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelHubMixin
+from huggingface_hub.errors import HFValidationError
 
 from sgd_hf.agent.policy import Patience, Policy, hierarchical
 from sgd_hf.core.errors import CheckpointError
@@ -81,7 +82,13 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
         """An agent from a folder that `sgd release` wrote, a run's folder, or the Hub (``revision=``)."""
         if Path(source, "planner", "sgd.json").exists() and not Path(source, "config.json").exists():
             return cls.of(Path(source))
-        return super().from_pretrained(source, **options)
+        try:
+            return super().from_pretrained(str(source), **options)
+        except (HFValidationError, OSError) as error:
+            reason = " ".join(str(error).split("\n")[0].split())
+            raise CheckpointError(
+                f"{source} is neither an agent's folder nor an agent on the Hub ({reason}); give the folder that `sgd release` wrote."
+            ) from None
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> SubgoalAgent:

@@ -141,6 +141,8 @@ class Rollout:
     """actions that the simulator did not accept"""
     repaired: int
     """actions re-decoded among the valid ones after a rejection"""
+    listed: tuple[int, ...] = ()
+    """indices of the steps before which valid actions were listed, which consumes the simulator's random numbers"""
     retries: int = 0
     """1 if a simulator died or hung under the episode and it was begun anew"""
     error: str = ""

@@ -10,16 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ROOMS = (
-    "art studio", "bathroom", "bedroom", "foundry", "greenhouse", "hallway", "kitchen", "living room", "outside", "workshop",
-)  # fmt: skip
+from sgd_hf.core.texts import ROOMS, room
 
 _CALL = re.compile(r"([^\W\d][\w -]*?) ?\(([^()]*)\) ?[.;]?")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _DROPPED = re.compile(r"(?<![\w-])(?<!plane )(?<!material )(?<!substance )(?<!unknown )(?:a|an|the|substance called) ")
 _GLUED = re.compile(r"(?<=\w)its (?=(?:terminal|anode|cathode) )")  # the simulator writes "a red wireits terminal 1 is ..."
 _JOINT = re.compile(r" (?:in|on) ")
-_ROOM = re.compile(r"This (?:room|outside location) is called the ([^.\n]+)\.")
 
 Check = Callable[[tuple[str, ...], str, str], bool | None]
 
@@ -35,12 +32,6 @@ class Verb:
     example: str
     reports: bool = False
     check: Check | None = None
-
-
-def room_of(look: str) -> str:
-    """The room that a look-around text describes, "" if it describes none."""
-    found = _ROOM.match(look)
-    return found[1].strip().lower() if found else ""
 
 
 def plain(text: str) -> str:
@@ -92,7 +83,7 @@ def _balanced(text: str) -> str:
 
 
 def _in_room(args: tuple[str, ...], look: str, inventory: str) -> bool:
-    return room_of(look) == args[0]
+    return room(look) == args[0]
 
 
 def _held(args: tuple[str, ...], look: str, inventory: str) -> bool:

@@ -4,11 +4,12 @@ Guarantee: every prompt is read from a `Transcript` that was fed the recorded ep
 agent uses (contract 2); every row fits the transcript's budget (contract 3), and rows from which old history had
 to be dropped are counted. The folder is a data set as it stands: ``load_dataset(folder, "planner")``.
 
-    out/manifest.json            written last: its presence means that the folder is complete
+    out/manifest.json            its presence means that the folder is complete: it appears whole or not at all
     out/README.md                the configurations, for `datasets` and the Hub's viewer
     out/{config}/{split}.parquet planner, executor, flat, annotations, gold_paths; splits train, validation, test
 """
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,8 +35,8 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
 
     datasets.disable_progress_bars()  # one for every file of a few rows
     origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]
-    if (out / "manifest.json").exists():
-        shutil.rmtree(out) if read_manifest(out, "build") else None
+    if out.exists() and any(out.iterdir()):
+        read_manifest(out, "build")
     tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
     seen: set[str] = set()
     shortened: Counter[str] = Counter()
@@ -50,21 +51,31 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
                 shortened[config] += short
     if not seen:
         raise InputError(f"No accepted annotation in {', '.join(map(str, annotations))}; annotate at least one gold path first.")
+    characters = {role: max(_size(row["messages"]) for (c, _), rows in tables.items() if c == role for row in rows) for role in ROLES}
+    if max(characters.values()) > budget:
+        raise InputError(
+            f"A row needs {max(characters.values())} characters without any history and the budget is {budget}; raise --budget."
+        )
+    scratch = out.with_name(out.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
     schema = {"annotations": _annotation_features(), "gold_paths": features(Annotation)["gold"]}
     for (config, split), rows in tables.items():
-        (out / config).mkdir(parents=True, exist_ok=True)
+        (scratch / config).mkdir(parents=True, exist_ok=True)
         shape = datasets.Features(schema.get(config, _row_features()))
-        datasets.Dataset.from_list(rows, features=shape).to_parquet(out / config / f"{split}.parquet")
-    (out / "README.md").write_text(_front_matter(tables))
+        datasets.Dataset.from_list(rows, features=shape).to_parquet(scratch / config / f"{split}.parquet")
+    (scratch / "README.md").write_text(_front_matter(tables))
     summary = {
         "episodes": len(seen),
         "rows": {config: {split: len(rows) for (c, split), rows in sorted(tables.items()) if c == config} for config in CONFIGS},
         "shortened": {role: shortened[role] for role in ROLES},
-        "characters": {role: max(_size(row["messages"]) for (c, _), rows in tables.items() if c == role for row in rows) for role in ROLES},
+        "characters": characters,
         "teacher": sorted({origin["teacher"] for origin in origins}),
     }
     manifest = {"stage": "build", "format": FORMAT, "versions": versions(), "summary": summary}
-    write_json(out / "manifest.json", {**manifest, "config": {"budget": budget, "prompt_version": PROMPT_VERSION, "annotations": origins}})
+    config = {"budget": budget, "prompt_version": PROMPT_VERSION, "annotations": origins}
+    write_json(scratch / "manifest.json", {**manifest, "config": config})
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(scratch, out)
     return summary
 
 
@@ -88,7 +99,7 @@ def executor_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tupl
         for step in annotation.gold.steps[segment.start : segment.end]:
             before = transcript.executor()
             _feed(transcript, step)
-            if len(transcript.executor()) < len(before):
+            if not _goes_on(before, transcript.executor()):
                 yield answered(before, step.action), segment.subgoal, True
         yield answered(transcript.executor(), END), segment.subgoal, False
         transcript.end("ended")
@@ -101,7 +112,7 @@ def flat_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[li
     for number, step in enumerate(annotation.gold.steps):
         before, short = transcript.flat(), transcript.shortened
         _feed(transcript, step)
-        if number == last or len(transcript.flat()) < len(before):
+        if number == last or not _goes_on(before, transcript.flat()):
             yield answered(before, step.action), "", transcript.shortened > short
 
 
@@ -150,6 +161,11 @@ def _asked(transcript: Transcript, label: str) -> tuple[list[Message], str, bool
     short = transcript.shortened
     messages = answered(transcript.planner(), label)
     return messages, label, transcript.shortened > short
+
+
+def _goes_on(before: list[Message], after: list[Message]) -> bool:
+    """Whether a conversation was extended by a turn rather than opened anew."""
+    return after[: len(before)] == before and len(after) > len(before)
 
 
 def _size(messages: list[Message]) -> int:

@@ -27,8 +27,9 @@ from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, GoldPath, Step, from_row, to_row
 from sgd_hf.core.store import Store, read_rows
+from sgd_hf.core.texts import rejected, room
 from sgd_hf.scienceworld import tasks as catalogue
-from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance, rejected, room
+from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance
 from sgd_hf.scienceworld.workers import Pool
 
 STAGE = "collect"

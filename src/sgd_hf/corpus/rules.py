@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sgd_hf.core.records import GoldPath, Segment, Step
-from sgd_hf.core.subgoals import ROOMS, Subgoal, known, plain
+from sgd_hf.core.subgoals import Subgoal, known, plain
+from sgd_hf.core.texts import ROOMS
 
 REVISION = "1"
 """raised with every change that cuts or names differently"""

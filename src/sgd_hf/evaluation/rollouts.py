@@ -95,6 +95,7 @@ class _Flight:
     steps: list[Step] = field(default_factory=list)
     rejected: int = 0
     repaired: int = 0
+    listed: list[int] = field(default_factory=list)
     simulator_seconds: float = 0.0
     model_seconds: float = 0.0
     description: str = ""
@@ -152,6 +153,7 @@ class _Flight:
         if self.pending:
             self._send(_step, self.pending.action)
         else:
+            self.listed.append(len(self.steps))
             self._send(_valid, None)
         return None
 
@@ -180,6 +182,7 @@ class _Flight:
             stop=stop,
             rejected=self.rejected,
             repaired=self.repaired,
+            listed=tuple(self.listed),
             retries=self.retries,
             error=error,
             simulator_seconds=self.simulator_seconds,

@@ -17,6 +17,7 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.records import Episode, Step
+from sgd_hf.core.texts import rejected
 from sgd_hf.scienceworld import tasks
 from sgd_hf.scienceworld.java import find_java
 
@@ -28,7 +29,6 @@ AMBIGUOUS = "Ambiguous request"
 # They cost no move and belong to a human's session; "reset task" would turn a failure back into the earlier score.
 _META = re.compile(r"(reset|task|help|objects)( task)?")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
-_ROOM = re.compile(r"(?:room|location) is called the ([^.\n]+)\.")
 
 
 def jvm_flags(heap: str = HEAP) -> tuple[str, ...]:
@@ -201,19 +201,6 @@ def play(env: ScienceWorld, episode: Episode, actions: Sequence[str]) -> tuple[d
         if done:
             break
     return start, steps
-
-
-def rejected(observation: str) -> bool:
-    """Whether the simulator did not understand the action; nothing happened then."""
-    return observation.startswith((REJECTED, "Unknown action."))
-
-
-def room(look: str) -> str:
-    """The room that a look around describes, such as "kitchen" or "outside"; `InputError` if the text is no such look."""
-    found = _ROOM.search(look)
-    if not found:
-        raise InputError(f"No room is named in {look[:60]!r}; give the text of a look around.")
-    return found.group(1)
 
 
 def jar_path() -> str:

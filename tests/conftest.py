@@ -1,0 +1,141 @@
+"""What several rooms' tests share: recorded annotations, a data folder built from them, tiny models, `sgd` as a function."""
+
+import dataclasses
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="sgd-hf-tests-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent / "corpus"))
+
+import pytest
+from recorded import gold_paths
+
+from sgd_hf.core.records import Annotation, to_row
+from sgd_hf.core.store import Store
+from sgd_hf.scienceworld.tasks import episode, variations
+
+TINY = {
+    "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "intermediate_size": 64, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def annotations() -> list[Annotation]:
+    """The 30 recorded episodes, one a task, cut by the rules."""
+    from sgd_hf.corpus.annotate import annotation
+    from sgd_hf.corpus.teachers import RuleTeacher
+
+    teacher, golds = RuleTeacher(), gold_paths()
+    return [annotation(gold, raw, teacher) for gold, raw in zip(golds, teacher.complete(golds), strict=True)]
+
+
+@pytest.fixture(scope="session")
+def gold_folder(tmp_path_factory):
+    """A complete `sgd collect` folder of the recorded episodes."""
+    folder = tmp_path_factory.mktemp("gold") / "gold"
+    with Store(folder, "collect", {"split": "train"}) as store:
+        for gold in gold_paths():
+            store.append(gold.key, {"gold": to_row(gold), "reason": ""})
+        store.finish({"accepted": len(gold_paths())})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data(annotations, tmp_path_factory):
+    """A `sgd build` folder of short episodes with all three splits: the recorded ones are of train, so for dev and
+    test some are relabelled as a variation of those."""
+    from sgd_hf.corpus.build import build
+
+    root = tmp_path_factory.mktemp("run")
+    short = [a for a in annotations if len(a.gold.steps) <= 10]
+    folders = []
+    for split, some in (("train", short), ("dev", short[:2]), ("test", short[2:4])):
+        folders.append(root / "annotations" / split)
+        with Store(folders[-1], "annotate", {"teacher": "rules", "split": split}) as store:
+            for a in some:
+                other = a.gold.episode if split == "train" else episode(a.gold.episode.task, variations(a.gold.episode.task, split)[0])
+                store.append(other.key, to_row(dataclasses.replace(a, gold=dataclasses.replace(a.gold, episode=other))))
+            store.finish({})
+    build(folders, root / "data")
+    return root / "data"
+
+
+@pytest.fixture(scope="session")
+def texts(annotations):
+    """Every message of every planner, executor and flat row of the recorded episodes."""
+    from sgd_hf.corpus.build import executor_rows, flat_rows, planner_rows
+
+    makers = (planner_rows, executor_rows, flat_rows)
+    return [m["content"] for a in annotations for rows in makers for messages, _, _ in rows(a) for m in messages]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(texts):
+    from sgd_hf.training.student import chat_template, scratch_tokenizer
+
+    made = scratch_tokenizer(texts, 1024)
+    made.chat_template = chat_template()
+    return made
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer):
+    """A tiny llama with random weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    ids = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = AutoConfig.for_model(**TINY, vocab_size=len(tokenizer), max_position_embeddings=4096, initializer_range=0.4, **ids)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory):
+    """A function: recipes/tiny of a role with a few steps of a smaller model, and whatever else is changed."""
+    import yaml
+
+    from sgd_hf.core.assets import asset
+
+    def made(role="executor", **changes):
+        keys = yaml.safe_load(asset("recipes", "tiny", f"{role}.yaml").read_text())
+        few = {"max_steps": 6, "save_steps": 2, "eval_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 2, "vocabulary": 400}
+        keys |= {"scratch": TINY, **few, **changes}
+        path = tmp_path_factory.mktemp("recipe") / f"{role}.yaml"
+        path.write_text(yaml.safe_dump({key: value for key, value in keys.items() if value is not None}))
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def run(data, recipe):
+    """A run's folder: planner, executor and flat, trained for six steps, beside the data."""
+    from sgd_hf.training.sft import train
+
+    for role in ("planner", "executor", "flat"):
+        train(recipe(role), str(data), data.parent / role)
+    return data.parent
+
+
+@pytest.fixture
+def sgd(monkeypatch, capsys):
+    """`sgd` as a function of its arguments: exit code, and what it wrote on standard error."""
+    from sgd_hf.cli import main
+
+    def called(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sgd", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code
+        return code, capsys.readouterr().err
+
+    return called

@@ -11,12 +11,16 @@ os.environ["HF_DATASETS_CACHE"] = tempfile.mkdtemp(prefix="sgd-hf-tests-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 
+import hypothesis
 import pytest
 from recorded import gold_paths
 
 from sgd_hf.core.records import Annotation, to_row
 from sgd_hf.core.store import Store
 from sgd_hf.scienceworld.tasks import episode, variations
+
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 TINY = {
     "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
@@ -102,11 +106,19 @@ def recipe(tmp_path_factory):
 
     from sgd_hf.core.assets import asset
 
-    def made(role="executor", **changes):
-        keys = yaml.safe_load(asset("recipes", "tiny", f"{role}.yaml").read_text())
-        few = {"max_steps": 6, "save_steps": 2, "eval_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 2, "vocabulary": 400}
+    def made(of="executor", **changes):
+        keys = yaml.safe_load(asset("recipes", "tiny", f"{of}.yaml").read_text())
+        few = {
+            "max_steps": 6,
+            "save_steps": 2,
+            "eval_steps": 3,
+            "logging_steps": 1,
+            "warmup_steps": 0,
+            "per_device_train_batch_size": 2,
+            "vocabulary": 400,
+        }
         keys |= {"scratch": TINY, **few, **changes}
-        path = tmp_path_factory.mktemp("recipe") / f"{role}.yaml"
+        path = tmp_path_factory.mktemp("recipe") / f"{of}.yaml"
         path.write_text(yaml.safe_dump({key: value for key, value in keys.items() if value is not None}))
         return path
 

@@ -5,11 +5,12 @@ exit code 2; the same command resumes what it began.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from sgd_hf import __version__
-from sgd_hf.core.errors import InputError, guarded
+from sgd_hf.core.errors import InputError, StoreError, guarded
 
 
 def main() -> None:
@@ -63,13 +64,37 @@ def _parser() -> argparse.ArgumentParser:
     folder(command, "--out", "where the checkpoint goes")
 
     command = verb("evaluate", _evaluate, "play a protocol's episodes and score them")
-    command.add_argument("--arm", default="hierarchical", help="hierarchical (default), flat, nearest, oracle, random-valid or do-nothing")
-    command.add_argument("--agent", metavar="DIR", help="hierarchical: an agent or run folder; flat: a checkpoint folder")
+    command.add_argument("--arm", default="hierarchical", metavar="ARM", help=(
+        "hierarchical (default), flat, nearest, oracle, random-valid, do-nothing, every-step, oracle-subgoals or planner-oracle"
+    ))  # fmt: skip
+    command.add_argument("--agent", metavar="DIR", help="an agent or run folder; for flat a checkpoint folder")
     folder(command, "--gold", "oracle: gold paths of the episodes; nearest: gold paths of train", required=False)
-    command.add_argument("--protocol", required=True, help="paper-271, test-1819, dev-mini, smoke or quickstart")
-    command.add_argument("--workers", type=int, default=2, metavar="N", help="simulators at once (default: 2)")
-    command.add_argument("--seed", type=int, default=0, help="of the random arm (default: 0)")
+    folder(command, "--annotations", "oracle-subgoals, planner-oracle, noise: annotations of the episodes", required=False)
+    command.add_argument("--noise", type=float, default=0.0, metavar="RATE", help="share of the sub-goals that is replaced (default: 0)")
+    command.add_argument("--noise-kind", default="random", help="by what: random (default), shuffled or argument")
+    command.add_argument("--beams", type=int, metavar="N", help="beam search of this width (default: the agent's own, greedy)")
+    command.add_argument("--temperature", type=float, metavar="T", help="sampling (default: the agent's own, greedy)")
+    command.add_argument("--batch", action="store_true", help="let the model write for all waiting episodes at once (default: on a GPU)")
+    command.add_argument("--protocol", required=True, metavar="NAME", help=(
+        "paper-271, test-1819, dev-mini, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
+    ))  # fmt: skip
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="simulators, and episodes, at once (default: 2)")
+    command.add_argument("--seed", type=int, default=0, help="of the random arm, noise and sampling (default: 0)")
+    command.add_argument("--shard", metavar="I/N", help=(
+        "play the I-th of N shares; without it, merge the shares in --out (default under accelerate launch: a share a process)"
+    ))  # fmt: skip
     folder(command, "--out", "where the rollouts go")
+
+    command = verb("replay", _replay, "play the actions of an evaluation again, without its model, and name what comes out otherwise")
+    command.add_argument("folder", type=Path, metavar="DIR", help="what `sgd evaluate` wrote")
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="simulators at once (default: 2)")
+
+    command = verb("compare", _compare, "two evaluations on the same episodes; exit code 1 if the second is worse")
+    command.add_argument("a", type=Path, metavar="A", help="the run to compare with, as `sgd evaluate` wrote it")
+    command.add_argument("b", type=Path, metavar="B", help="the new run")
+
+    command = verb("leaderboard", _leaderboard, "rank evaluations, a table a protocol")
+    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="what `sgd evaluate` wrote")
 
     command = verb("report", _report, "evaluations as one HTML page and a table")
     command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="what `sgd evaluate` wrote, an arm each")
@@ -116,7 +141,7 @@ def _build(a: argparse.Namespace) -> None:
     from sgd_hf.core.prompts import BUDGET
     from sgd_hf.corpus.build import build, print_summary
 
-    print_summary(build(a.annotations, a.out, a.budget or BUDGET))
+    print_summary(build(a.annotations, a.out, BUDGET if a.budget is None else a.budget))
 
 
 def _train(a: argparse.Namespace) -> None:
@@ -129,6 +154,7 @@ def _train(a: argparse.Namespace) -> None:
 def _evaluate(a: argparse.Namespace) -> None:
     from rich.console import Console
 
+    from sgd_hf.agent.decoding import Decoding
     from sgd_hf.evaluation.arms import arm
     from sgd_hf.evaluation.report import print_results
     from sgd_hf.evaluation.results import gather
@@ -137,8 +163,62 @@ def _evaluate(a: argparse.Namespace) -> None:
 
     if a.workers < 1:
         raise InputError("--workers must be at least 1.")
-    evaluate(a.out, protocol(a.protocol), arm(a.arm, a.agent, a.gold, a.seed), a.workers, a.seed)
-    print_results(gather([a.out])[0], Console())
+    given = {"beams": a.beams, "temperature": a.temperature}
+    given = {key: value for key, value in given.items() if value is not None}
+    decoding = Decoding(**given) if given else None
+    shard = _shard(a.shard)
+    played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations, a.noise, a.noise_kind, decoding)
+    evaluate(a.out, protocol(a.protocol), played, a.workers, a.seed, shard=shard, batch=a.batch or None)
+    if shard:
+        print(f"Share {shard[0]} of {shard[1]} is complete; when all are, repeat the command as one process without --shard to merge them.")
+    else:
+        print_results(gather([a.out])[0], Console())
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    """``I/N`` as numbers; else this process's place under `accelerate launch`, None where it is alone."""
+    if text is None:
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        return (int(os.environ["RANK"]) + 1, processes) if processes > 1 else None
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise InputError(f"--shard takes I/N with I from 1 to N, such as 1/4, and got {text!r}.")
+    return int(index), int(count)
+
+
+def _replay(a: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from sgd_hf.evaluation.replay import print_verdict, replay
+
+    if a.workers < 1:
+        raise InputError("--workers must be at least 1.")
+    verdict = replay(a.folder, a.workers)
+    print_verdict(verdict, a.folder, Console())
+    if verdict.mismatches:
+        raise StoreError(
+            f"{a.folder} does not replay to what it holds ({len(verdict.mismatches)} mismatches, named above); "
+            "do not report its scores, evaluate again into another folder."
+        )
+
+
+def _compare(a: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from sgd_hf.evaluation.compare import compare_folders, print_comparison
+
+    found = compare_folders(a.a, a.b)
+    print_comparison(found, a.a, a.b, Console())
+    if found["regression"]:
+        raise SystemExit(1)
+
+
+def _leaderboard(a: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from sgd_hf.evaluation.compare import leaderboard, print_leaderboard
+
+    print_leaderboard(leaderboard(a.folders), Console())
 
 
 def _report(a: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 from huggingface_hub import ModelHubMixin
 from huggingface_hub.errors import HFValidationError
 
-from sgd_hf.agent.policy import Patience, Policy, hierarchical
+from sgd_hf.agent.decoding import Decoding
+from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, planned
 from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import BUDGET, PROMPT_VERSION, State, Transcript
 from sgd_hf.core.store import write_json
@@ -34,6 +36,7 @@ class AgentConfig:
     teacher: str = ""
     """who cut the gold paths that the modules learned from"""
     patience: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Patience()))
+    decoding: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Decoding()))
 
 
 class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distillation", "scienceworld"], license="apache-2.0"):
@@ -48,16 +51,20 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
                 "install the sgd-hf version that its card names."
             )
 
-    def policy(self, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-        """The agent's behaviour in an episode that begins with this state, and the transcript that it keeps."""
+    def policy(
+        self, description: str, look: str, inventory: str, plan: Plan = planned, every_step: bool = False
+    ) -> tuple[Transcript, Policy]:
+        """The agent's behaviour in an episode that begins with this state, and the transcript that it keeps; see
+        `hierarchical` for ``plan`` and ``every_step``."""
         transcript = Transcript(description, State(look, inventory), self.config.budget)
-        return transcript, hierarchical(transcript, Patience(**self.config.patience))
+        return transcript, hierarchical(transcript, Patience(**self.config.patience), plan, every_step)
 
-    def modules(self) -> dict[str, Any]:
-        """Planner and executor, loaded: `sgd_hf.agent.decoder.Decoder` by name."""
+    def modules(self, names: Sequence[str] = ("planner", "executor"), decoding: Decoding | None = None) -> dict[str, Any]:
+        """Planner and executor, loaded: `sgd_hf.agent.decoder.Decoder` by name. ``decoding``: instead of the agent's own."""
         from sgd_hf.agent.decoder import Decoder
 
-        return {name: Decoder.from_pretrained(*self._locate(getattr(self.config, name))) for name in ("planner", "executor")}
+        decoding = decoding or Decoding(**self.config.decoding)
+        return {name: Decoder.from_pretrained(*self._locate(getattr(self.config, name)), decoding) for name in names}
 
     def _locate(self, module: dict[str, Any]) -> tuple[str, str | None]:
         beside = Path(self._home, module["source"])
@@ -70,7 +77,7 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
     def of(cls, run: Path, beside: str = "") -> SubgoalAgent:
         """The agent of a folder that holds the checkpoints ``planner`` and ``executor``; ``beside`` is where they
         will stand, seen from the folder that it is saved in."""
-        planner, executor = (read_json(run / name / "sgd.json") for name in ("planner", "executor"))
+        planner, executor = (purpose(run / name, name) for name in ("planner", "executor"))
         shared = {key: planner[key] for key in ("prompt_version", "budget", "teacher")}
         if shared != {key: executor[key] for key in shared}:
             raise CheckpointError(f"The planner and the executor in {run} were trained on different data; train both on one data folder.")
@@ -80,8 +87,11 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> SubgoalAgent:
         """An agent from a folder that `sgd release` wrote, a run's folder, or the Hub (``revision=``)."""
-        if Path(source, "planner", "sgd.json").exists() and not Path(source, "config.json").exists():
-            return cls.of(Path(source))
+        folder = Path(source)
+        if (folder / "config.json").exists():
+            return cls(_config(folder / "config.json"), home=str(folder))
+        if (folder / "planner").is_dir():
+            return cls.of(folder)
         try:
             return super().from_pretrained(str(source), **options)
         except (HFValidationError, OSError) as error:
@@ -92,9 +102,6 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> SubgoalAgent:
-        folder = Path(model_id)
-        if folder.is_dir():
-            return cls(_config(folder / "config.json"), home=str(folder))
         from huggingface_hub import hf_hub_download
 
         keys = ("revision", "cache_dir", "force_download", "local_files_only", "token")
@@ -107,6 +114,14 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         raise CheckpointError(f"{path} is missing or damaged; give a folder that `sgd train` or `sgd release` wrote.") from None
+
+
+def purpose(checkpoint: Path, role: str) -> dict[str, Any]:
+    """What a checkpoint's ``sgd.json`` says; `CheckpointError` where it was trained for another role."""
+    said = read_json(checkpoint / "sgd.json")
+    if said["role"] != role:
+        raise CheckpointError(f"{checkpoint} was trained as {said['role']} and the {role} is needed here; give the folder of a {role}.")
+    return said
 
 
 def _config(path: Path) -> AgentConfig:

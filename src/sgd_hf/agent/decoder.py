@@ -1,24 +1,33 @@
-"""Text from a causal language model, one conversation after another, re-reading nothing it has read.
+"""Text from a causal language model, one conversation after another or many at once.
 
-Guarantee: an answer is a pure function of the checkpoint and the messages (greedy); in each slot the keys and
-values of the longest common prefix with its last conversation are kept, so that a further turn costs its own
-tokens only.
-A restricted answer (`among`) is one of the given strings, decoded token by token along their trie.
+Guarantee: an answer is a pure function of the checkpoint and the messages, and where it is sampled of the draws too;
+`write` and `write_many` give the same, up to ties in floating point. `write` re-reads nothing it has read: in each
+slot the keys and values of the longest common prefix with its last conversation are kept, so that a further turn
+costs its own tokens only. `write_many` reads all prompts anew, together: the better bargain on a GPU.
+A restricted answer (`among`) is one of the given strings, decoded greedily token by token along their trie.
 """
 
+import copy
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
+from sgd_hf.agent.decoding import GREEDY, Decoding
+from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import Message
 
 MAX_NEW_TOKENS = 64
+
+Rule = Callable[[torch.Tensor, list[int]], int]
+"""The next token, from the logits (vocabulary,) and what was written so far."""
 
 logging.disable_progress_bar()  # "Loading weights", once for each module
 
@@ -26,9 +35,10 @@ logging.disable_progress_bar()  # "Loading weights", once for each module
 class Decoder:
     """A checkpoint and its tokenizer, with a cache for each slot: an episode under way."""
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, tokenizer, decoding: Decoding = GREEDY):
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.decoding = decoding
         self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
         self._slots: dict[int, tuple[list[int], DynamicCache]] = {}
 
@@ -40,14 +50,19 @@ class Decoder:
             content.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return content.hexdigest()[:12]
 
+    @property
+    def together(self) -> bool:
+        """Whether `write_many` is the faster way: on a GPU, where a batch costs what one costs."""
+        return self.model.device.type != "cpu"
+
     @classmethod
-    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Decoder":
-        """A causal checkpoint from a folder or the Hub; safetensors only, no code of its own."""
+    def from_pretrained(cls, source: str | Path, revision: str | None = None, decoding: Decoding = GREEDY) -> "Decoder":
+        """A causal checkpoint from a folder or the Hub, on the GPU if there is one; safetensors only, no code of its own."""
         options = {"revision": revision, "trust_remote_code": False}
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
             model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(
                 f"{source} is not a causal checkpoint that can be loaded ({reason}); give a folder that `sgd train` wrote."
@@ -56,46 +71,156 @@ class Decoder:
             raise CheckpointError(
                 f"{source} was not trained by sgd-hf (its chat template is another); give a folder that `sgd train` wrote."
             )
-        return cls(model, tokenizer)
+        return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, decoding)
 
     @torch.inference_mode()
-    def write(self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0) -> str:
+    def write(
+        self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0, draw: Random | None = None
+    ) -> str:
         """The answer to a conversation that ends with the user's turn, without its end mark.
 
-        ``among``: the only answers allowed. ``never``: an answer whose first token is ruled out if it would be given.
+        ``among``: the only answers allowed. ``never``: an answer that is not given; where it would be, its first token
+        is ruled out. ``draw``: the random numbers for sampling.
         """
-        prompt = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
+        prompt = self._prompt(messages)
         if among:
-            return self._along([[*self._tokens(text), self._stop] for text in among], prompt, slot)
-        answer = self._free(prompt, slot)
-        if never and answer == never:
-            answer = self._free(prompt, slot, barred=self._tokens(never)[0])
-        return answer
+            return self._said(self._along(self._paths(among), prompt, slot))
+        barred: list[int] = []
+        while True:
+            written = self._widest(prompt, slot, barred) if self.decoding.beams > 1 else self._free(prompt, slot, barred, draw)
+            answer = self._said(written)
+            if not never or answer != never:
+                return answer
+            barred.append(written[0])
 
-    def _free(self, prompt: list[int], slot: int, barred: int | None = None) -> str:
-        logits = self._feed(prompt, slot)
-        if barred is not None:
-            logits[barred] = -torch.inf
+    @torch.inference_mode()
+    def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
+        """`write` for several conversations in one batch, padded on the left; beam searches run one by one."""
+        draws = draws or [None] * len(asks)
+        if self.decoding.beams > 1:
+            return [self.write(ask.messages, ask.among, ask.never) for ask in asks]
+        prompts = [self._prompt(ask.messages) for ask in asks]
+        barred: list[list[int]] = [[] for _ in asks]
+        answers: dict[int, str] = {}
+        while owed := [i for i in range(len(asks)) if i not in answers]:
+            rules = [self._along_rule(asks[i].among) if asks[i].among else self._free_rule(barred[i], draws[i]) for i in owed]
+            for i, written in zip(owed, self._batch([prompts[i] for i in owed], rules), strict=True):
+                answer = self._said(written)
+                if asks[i].never and answer == asks[i].never:
+                    barred[i].append(written[0])
+                else:
+                    answers[i] = answer
+        return [answers[i] for i in range(len(asks))]
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        return self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
+
+    def _said(self, written: list[int]) -> str:
+        return self.tokenizer.decode(written).strip()
+
+    def _free_rule(self, barred: list[int], draw: Random | None) -> Rule | None:
+        """None where it is the greedy choice."""
+        if not barred and not self.decoding.temperature:
+            return None
+
+        def choose(logits: torch.Tensor, written: list[int]) -> int:
+            if barred and not written:
+                logits = logits.index_fill(0, torch.tensor(barred, device=logits.device), -torch.inf)
+            return _sampled(logits / self.decoding.temperature, draw) if self.decoding.temperature else int(logits.argmax())
+
+        return choose
+
+    def _along_rule(self, among: Sequence[str]) -> Rule:
+        paths = self._paths(among)
+
+        def choose(logits: torch.Tensor, written: list[int]) -> int:
+            allowed = _branches(paths, written)
+            return allowed[int(logits[allowed].argmax())]
+
+        return choose
+
+    def _free(self, prompt: list[int], slot: int, barred: list[int], draw: Random | None) -> list[int]:
+        rule = self._free_rule(barred, draw)
         written: list[int] = []
         while len(written) < MAX_NEW_TOKENS:
-            token = int(logits.argmax())
+            logits = self._feed([*prompt, *written], slot)
+            token = rule(logits, written) if rule else int(logits.argmax())
             if token == self._stop:
                 break
             written.append(token)
-            logits = self._feed([*prompt, *written], slot)
-        return self.tokenizer.decode(written).strip()
+        return written
 
-    def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> str:
+    def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> list[int]:
         written: list[int] = []
         while True:
-            allowed = sorted({path[len(written)] for path in paths if path[: len(written)] == written})
+            allowed = _branches(paths, written)
             token = allowed[0]
             if len(allowed) > 1:
                 logits = self._feed([*prompt, *written], slot)
                 token = allowed[int(logits[allowed].argmax())]
             if token == self._stop:
-                return self.tokenizer.decode(written).strip()
+                return written
             written.append(token)
+
+    def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> list[int]:
+        """Beam search: of the answers found, the one with the highest mean log-probability a token, end mark included."""
+        width = self.decoding.beams
+        logits = self._feed(prompt, slot)
+        logits[barred] = -torch.inf
+        likely = logits.log_softmax(-1)[None]
+        cache = copy.deepcopy(self._slots[slot][1])
+        cache.batch_repeat_interleave(width)
+        running: list[tuple[float, list[int]]] = [(0.0, [])]
+        ended: list[tuple[float, list[int]]] = []
+        while True:
+            totals = likely + torch.tensor([[total] for total, _ in running], device=likely.device)
+            best = totals.flatten().topk(2 * width)
+            grown, rows = [], []
+            for rank, (total, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+                row, token = divmod(place, totals.shape[1])
+                written = running[row][1]
+                if token != self._stop:
+                    grown.append((total, [*written, token]))
+                    rows.append(row)
+                elif rank < width:
+                    ended.append((total / (len(written) + 1), written))
+            running, rows = grown[:width], rows[:width]
+            ended = sorted(ended, reverse=True)[:width]
+            total, written = running[0]
+            if len(written) == MAX_NEW_TOKENS or len(ended) == width and ended[-1][0] >= total / len(written):
+                return ended[0][1] if ended else written
+            cache.reorder_cache(torch.tensor(rows, device=likely.device))
+            new = torch.tensor([[written[-1]] for _, written in running], device=likely.device)
+            likely = self.model(new, past_key_values=cache, use_cache=True).logits[:, -1].float().log_softmax(-1)
+
+    def _batch(self, prompts: list[list[int]], rules: list[Rule | None]) -> list[list[int]]:
+        """What each prompt is answered with under its rule. A row that has ended is fed its end mark until all have."""
+        longest, device = max(map(len, prompts)), self.model.device
+        tokens = torch.tensor([[self._stop] * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self.model.config)
+        written: list[list[int]] = [[] for _ in prompts]
+        going = set(range(len(prompts)))
+        while True:
+            given = {"attention_mask": mask, "position_ids": places, "past_key_values": cache}
+            logits = self.model(tokens, **given, use_cache=True, logits_to_keep=1).logits[:, -1].float()
+            likeliest = logits.argmax(-1).tolist()
+            for row in sorted(going):
+                rule = rules[row]
+                token = rule(logits[row], written[row]) if rule else likeliest[row]
+                if token != self._stop:
+                    written[row].append(token)
+                if token == self._stop or len(written[row]) == MAX_NEW_TOKENS:
+                    going.remove(row)
+            if not going:
+                return written
+            tokens = torch.tensor([[written[row][-1] if row in going else self._stop] for row in range(len(prompts))], device=device)
+            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
+            places = places[:, -1:] + 1
+
+    def _paths(self, among: Sequence[str]) -> list[list[int]]:
+        return [[*self._tokens(text), self._stop] for text in among]
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -113,3 +238,15 @@ class Decoder:
         output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         self._slots[slot] = (tokens, cache)
         return output.logits[0, -1].float()
+
+
+def _branches(paths: list[list[int]], written: list[int]) -> list[int]:
+    """The tokens that can follow along the paths."""
+    return sorted({path[len(written)] for path in paths if path[: len(written)] == written})
+
+
+def _sampled(logits: torch.Tensor, draw: Random | None) -> int:
+    """A token drawn with its probability; `draw` gives the only random number."""
+    heights = logits.double().softmax(-1).cumsum(-1)
+    height = (draw or Random(0)).random() * float(heights[-1])
+    return min(int((heights <= height).sum()), len(heights) - 1)

@@ -6,7 +6,7 @@ numbers and is asked for in one repair and by the random arm only), and never en
 it gives up by returning. Whoever drives it may run any number of them at once.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,9 @@ class Reply:
 Request = Ask | Act | Valid
 Answer = Any
 Policy = Generator[Request, Answer, None]
+Plan = Callable[[Transcript, str], Generator[Request, Answer, str | None]]
+"""Where sub-goals come from: ``plan(transcript, wrong)`` returns the next one as text, None when it has no more;
+``wrong`` says why the last one did not work, if it did not."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +78,52 @@ class Patience:
     """end a sub-goal when its post-condition can be read off the state"""
 
 
-def hierarchical(transcript: Transcript, patience: Patience) -> Policy:
-    """Planner and executor with the sub-goal life-cycle of contract 4: the planner is asked when the last
-    sub-goal ended or stalled, the executor acts until it writes END or the post-condition holds."""
+def planned(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
+    """The plan of a hierarchical agent: the planner's answer."""
+    return (yield Ask("planner", transcript.planner(wrong), never=COMPLETE))
+
+
+def hierarchical(transcript: Transcript, patience: Patience, plan: Plan = planned, every_step: bool = False) -> Policy:
+    """Planner and executor with the sub-goal life-cycle of contract 4: the plan is asked when the last sub-goal
+    ended or stalled, the executor acts until it writes END or the post-condition holds. With ``every_step`` the
+    plan is also asked before every further action, and another answer takes the sub-goal's place at once."""
     wrong = ""
     unusable = 0
+    successor: Subgoal | None = None
     while unusable < CHANCES:
-        answer = yield Ask("planner", transcript.planner(wrong), never=COMPLETE)
-        try:
-            subgoal = parse(answer)
-        except ValueError as error:
-            wrong, unusable = str(error), unusable + 1
-            continue
+        subgoal = successor
+        if subgoal is None:
+            answer = yield from plan(transcript, wrong)
+            if answer is None:
+                return
+            try:
+                subgoal = parse(answer)
+            except ValueError as error:
+                wrong, unusable = str(error), unusable + 1
+                continue
         transcript.begin(str(subgoal))
-        fate, wrong = yield from _pursue(transcript, subgoal, patience)
+        fate, wrong, successor = yield from _pursue(transcript, subgoal, patience, plan if every_step else None)
         acted = len(transcript.actions) > transcript.start
         transcript.end(fate)
         unusable = 0 if acted else unusable + 1
+
+
+def guided(transcript: Transcript, segments: Sequence[tuple[str, Sequence[str]]], plan: Plan = planned) -> Policy:
+    """Perfect execution for a plan: where it names the sub-goal of the next of the ``segments`` of a gold path, that
+    segment's actions are played. At the first difference (fate ``differs``) the episode is given up, for the gold path
+    says nothing of another way; a score is thus what the plan is good for as long as it agrees with the annotation."""
+    for expected, actions in segments:
+        answer = yield from plan(transcript, "")
+        try:
+            subgoal = str(parse(answer or ""))
+        except ValueError:
+            return
+        transcript.begin(subgoal)
+        if subgoal != expected:
+            return transcript.end("differs")
+        for action in actions:
+            yield from _act(transcript, Act(action))
+        transcript.end("ended")
 
 
 def flat(transcript: Transcript, patience: Patience) -> Policy:
@@ -100,23 +132,40 @@ def flat(transcript: Transcript, patience: Patience) -> Policy:
         yield from _attempt(transcript, "flat", patience)
 
 
-def _pursue(transcript: Transcript, subgoal: Subgoal, patience: Patience) -> Generator[Request, Answer, tuple[str, str]]:
-    """The executor's turns under one sub-goal; returns its fate, and what went wrong if anything did."""
+def _pursue(
+    transcript: Transcript, subgoal: Subgoal, patience: Patience, review: Plan | None
+) -> Generator[Request, Answer, tuple[str, str, Subgoal | None]]:
+    """The executor's turns under one sub-goal; returns its fate, what went wrong if anything did, and the sub-goal
+    that a review puts in its place."""
     rejections = repeats = 0
     last: tuple[str, str] | None = None
-    for _ in range(patience.actions):
+    for turn in range(patience.actions):
+        if review and turn:
+            successor = yield from _another(transcript, subgoal, review)
+            if successor:
+                return "replaced", "", successor
         attempt = yield from _attempt(transcript, "executor", patience)
         if attempt is None:
-            return "ended", "" if transcript.actions[transcript.start :] else f"{subgoal} ended without an action"
+            return "ended", "" if transcript.actions[transcript.start :] else f"{subgoal} ended without an action", None
         action, reply = attempt
         if patience.postconditions and reached(subgoal, reply.look, reply.inventory):
-            return "reached", ""
+            return "reached", "", None
         rejections = rejections + 1 if reply.rejected else 0
         repeats = repeats + 1 if (action, reply.observation) == last else 1
         last = (action, reply.observation)
         if rejections >= patience.rejections or repeats >= patience.repeats and not action.startswith(PATIENT):
-            return "stalled", f"{subgoal}: {action} -> {reply.observation}"
-    return "stalled", f"{subgoal} took more than {patience.actions} actions"
+            return "stalled", f"{subgoal}: {action} -> {reply.observation}", None
+    return "stalled", f"{subgoal} took more than {patience.actions} actions", None
+
+
+def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[Request, Answer, Subgoal | None]:
+    """What the plan says now, if that is a sub-goal and another one."""
+    answer = yield from plan(transcript, "")
+    try:
+        found = parse(answer or "")
+    except ValueError:
+        return None
+    return found if found != subgoal else None
 
 
 def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generator[Request, Answer, "tuple[str, Reply] | None"]:

@@ -11,6 +11,8 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
+from sgd_hf.core.errors import StoreError
+
 T = typing.TypeVar("T")
 
 SPLITS = ("train", "dev", "test")
@@ -148,6 +150,9 @@ class Rollout:
     error: str = ""
     simulator_seconds: float = 0.0
     model_seconds: float = 0.0
+    """its share of the time in which the models wrote, its own or a batch's"""
+    waiting_seconds: float = 0.0
+    """the rest of its wall time: for a simulator to start, for other episodes' turns, and what scheduling costs"""
 
     @property
     def key(self) -> str:
@@ -160,8 +165,11 @@ def to_row(record: Any) -> dict[str, Any]:
 
 
 def from_row(cls: type[T], row: dict[str, Any]) -> T:
-    """The record that `to_row` wrote. Raises ``KeyError`` or ``TypeError`` for a row of another shape."""
-    return _decode(cls, row)
+    """The record that `to_row` wrote. Raises `StoreError` for a row of another shape."""
+    try:
+        return _decode(cls, row)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"A row is no {cls.__name__} of this version of sgd-hf ({error!r}); run the stage that wrote it again into another folder.") from None
 
 
 def features(cls: type) -> Any:

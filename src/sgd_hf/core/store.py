@@ -12,8 +12,9 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,10 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rows.close()
-        self._lock.close()
+        try:
+            self._rows.close()  # writes what a full disk has not taken yet, and fails again
+        finally:
+            self._lock.close()
 
     def _open(self) -> None:
         path = self.folder / "manifest.json"
@@ -63,7 +66,7 @@ class Store:
                 raise StoreError(
                     f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out."
                 )
-        elif any(p.name != ".lock" for p in self.folder.iterdir()):
+        elif any(p.name != ".lock" and not p.name.startswith("shard-") for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
             manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
@@ -115,10 +118,10 @@ def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dic
     return manifest
 
 
-def read_rows(folder: str | Path, stage: str) -> Iterator[dict[str, Any]]:
-    """The rows of a complete stage folder."""
+def read_rows(folder: str | Path, stage: str, decode: Callable[[dict[str, Any]], Any] = dict) -> Iterator[Any]:
+    """The rows of a complete stage folder, decoded; a row that ``decode`` refuses (`from_row` does) counts as damaged."""
     read_manifest(folder, stage, complete=True)
-    yield from _read(Path(folder) / "rows.jsonl")
+    yield from _read(Path(folder) / "rows.jsonl", decode)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -136,7 +139,7 @@ def versions() -> dict[str, str]:
     """Versions of whatever can change a result, the commit in a checkout; packages that are not installed are left out."""
     found = {"python": platform.python_version()}
     checkout = Path(__file__).parents[3]
-    if (checkout / ".git").exists():
+    if (checkout / ".git").exists() and shutil.which("git"):
         described = subprocess.run(
             ["git", "-C", checkout, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
         )
@@ -168,7 +171,7 @@ def _mend_tail(path: Path) -> None:
             file.truncate(position)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def _read(path: Path, decode: Callable[[dict[str, Any]], Any] = dict) -> Iterator[Any]:
     if not path.exists():
         return
     with open(path, "rb") as file:
@@ -176,6 +179,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 row = json.loads(line)
                 row["key"]
+                row = decode(row)
             except (ValueError, KeyError, TypeError):
                 raise StoreError(
                     f"line {number} of {path} is damaged; restore the file, or delete that line and repeat the command that wrote it."

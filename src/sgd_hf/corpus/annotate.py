@@ -63,8 +63,7 @@ def annotation(gold: GoldPath, raw: str, teacher: Teacher) -> Annotation:
 
 def read_annotations(folder: str | Path) -> Iterator[Annotation]:
     """The accepted annotations of a complete stage folder, in the order of its file; `StoreError` for one that does not cover."""
-    for row in read_rows(folder, STAGE):
-        found = from_row(Annotation, row)
+    for found in read_rows(folder, STAGE, lambda row: from_row(Annotation, row)):
         if not found.accepted:
             continue
         if not check_cover(found.segments, len(found.gold.steps)):

@@ -91,9 +91,9 @@ def collect(
 
 def read_gold(folder: str | Path) -> Iterator[GoldPath]:
     """The accepted gold paths of a complete stage folder, in the order of its file."""
-    for row in read_rows(folder, STAGE):
-        if row["gold"] is not None:
-            yield from_row(GoldPath, row["gold"])
+    for gold in read_rows(folder, STAGE, lambda row: row["gold"] and from_row(GoldPath, row["gold"])):
+        if gold is not None:
+            yield gold
 
 
 def gold_row(env: ScienceWorld, item: tuple[Episode, bool]) -> dict[str, Any]:

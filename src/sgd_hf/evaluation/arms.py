@@ -1,139 +1,169 @@
-"""What can be evaluated: agents and the baselines that stand beside them, one flag each.
+"""What can be evaluated: agents, studies of their parts and the baselines that stand beside them, one flag each.
 
 Guarantee: an arm is named the same everywhere, plays any episode of the simulator, and depends on nothing but
-the episode, what it was given (checkpoints, gold paths) and the seed.
+the episode, what it was given (checkpoints, gold paths, annotations) and the seed. Its name says everything that
+makes it another arm: ``hierarchical+argument:0.25``, ``flat+beams:5``.
 
-    hierarchical  planner and executor, an agent folder
-    flat          the imitation baseline, a checkpoint folder
-    nearest       replays the gold actions of the most similar train episode: no model at all
-    oracle        replays the episode's own gold path: the ceiling under the protocol's limits
-    random-valid  draws from the simulator's valid actions (listing them is what this arm is)
-    do-nothing    waits
+    hierarchical     planner and executor, an agent folder
+    flat             the imitation baseline, a checkpoint folder
+    nearest          replays the gold actions of the most similar train episode: no model at all
+    oracle           replays the episode's own gold path: the ceiling under the protocol's limits
+    random-valid     draws from the simulator's valid actions (listing them is what this arm is)
+    do-nothing       waits
+    every-step       hierarchical, with the planner asked before every action, as in the paper
+    oracle-subgoals  the sub-goals of the episode's annotation, carried out by the learned executor: what it can do
+    planner-oracle   the learned planner, carried out by the gold path: how far its plan agrees with the annotation.
+                     At the first other sub-goal the episode is given up, be that a good one or not, so this bounds
+                     the planner from below
 """
 
-import hashlib
-import random
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.agent.agent import SubgoalAgent, read_json
-from sgd_hf.agent.policy import Act, Patience, Policy, Valid, flat
-from sgd_hf.core.errors import InputError
+from sgd_hf.agent.decoding import GREEDY, Decoding
+from sgd_hf.agent.plans import Corruption, any_of, draws, noisy, other_arguments, recited
+from sgd_hf.agent.policy import Patience, Policy, flat, guided, planned
+from sgd_hf.core.errors import CheckpointError, InputError
 from sgd_hf.core.prompts import State, Transcript
-from sgd_hf.core.records import Episode, GoldPath
-from sgd_hf.core.texts import room
+from sgd_hf.core.records import Episode
+from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.corpus.collect import read_gold
+from sgd_hf.evaluation import baselines
+from sgd_hf.evaluation.baselines import Begin
 
 ARMS = ("hierarchical", "flat", "nearest", "oracle", "random-valid", "do-nothing")
+STUDIES = ("every-step", "oracle-subgoals", "planner-oracle")
+NOISES = ("random", "shuffled", "argument")
+"""what a wrong sub-goal is: any of the annotations' vocabulary, another one of the same episode, or other arguments"""
 
-Begin = Callable[[Episode, str, str, str], tuple[Transcript, Policy]]
+_AGENTS = ("hierarchical", *STUDIES)
+_NOISY = ("hierarchical", "oracle-subgoals")
+
+Cut = Sequence[tuple[str, tuple[str, ...]]]
+"""An episode's annotation: sub-goals and their gold actions."""
 
 
 @dataclass
 class Arm:
     """``begin(episode, description, look, inventory)`` gives a transcript and a policy; ``modules`` its decoders by
-    name; ``origin`` says in the manifest what it was made of."""
+    name; ``origin`` says in the manifest what it was made of; ``seed`` that of sampling."""
 
     name: str
     begin: Begin
     modules: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
 
-def arm(name: str, agent: str | Path | None = None, gold: Path | None = None, seed: int = 0) -> Arm:
-    """The arm of a name. Raises `InputError` where it lacks what it needs: ``agent`` a folder for hierarchical and
-    flat, ``gold`` a folder of collected paths for nearest (train) and oracle (the episodes themselves)."""
-    if name not in ARMS:
-        raise InputError(f"There is no arm {name!r}; the arms are {', '.join(ARMS)}.")
-    if name in ("hierarchical", "flat") and agent is None:
-        raise InputError(f"The arm {name} needs --agent, a folder that `sgd {'release' if name == 'hierarchical' else 'train'}` wrote.")
+def arm(
+    name: str,
+    agent: str | Path | None = None,
+    gold: Path | None = None,
+    seed: int = 0,
+    annotations: Path | None = None,
+    noise: float = 0.0,
+    noise_kind: str = "random",
+    decoding: Decoding | None = None,
+) -> Arm:
+    """The arm of a name. ``agent``: a folder for flat and for whatever plans or executes; ``gold``: collected paths for
+    nearest (train) and oracle (the episodes themselves); ``annotations``: of the episodes, for the oracle studies and for
+    shuffled noise, of any for random noise. ``noise``: the share of sub-goals that is replaced, in hierarchical and
+    oracle-subgoals. ``decoding``: instead of the agent's own. Raises `InputError` where something lacks or has no use."""
+    if name not in (*ARMS, *STUDIES):
+        raise InputError(f"There is no arm {name!r}; the arms are {', '.join((*ARMS, *STUDIES))}.")
+    if name in (*_AGENTS, "flat") and agent is None:
+        raise InputError(f"The arm {name} needs --agent, a folder that `sgd {'train' if name == 'flat' else 'release'}` wrote.")
     if name in ("nearest", "oracle") and gold is None:
         raise InputError(
             f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote."
         )
-    if name == "hierarchical":
-        return _hierarchical(agent)
-    if name == "flat":
-        return _flat(agent)
+    if not 0 <= noise <= 1 or noise and (name not in _NOISY or noise_kind not in NOISES):
+        raise InputError(
+            f"--noise is a share from 0 to 1 of one of the kinds {', '.join(NOISES)}, for the arms {' and '.join(_NOISY)}; change the command."
+        )
+    if annotations is None and (name in ("oracle-subgoals", "planner-oracle") or noise and noise_kind != "argument"):
+        what = f"The arm {name}" if name in STUDIES else f"The noise {noise_kind}"
+        raise InputError(f"{what} needs --annotations, a folder that `sgd annotate` wrote of the protocol's episodes.")
     if name == "nearest":
-        return Arm(name, _nearest(read_gold(gold)), origin={"gold": gold.name})
+        return Arm(name, baselines.nearest(read_gold(gold)), origin={"gold": gold.name})
     if name == "oracle":
-        paths = {path.key: path.actions for path in read_gold(gold)}
-        return Arm(name, lambda episode, *state: _replay(_own(paths, episode), *state), origin={"gold": gold.name})
+        return Arm(name, baselines.oracle(read_gold(gold)), origin={"gold": gold.name})
     if name == "random-valid":
-        return Arm(name, lambda episode, *state: _silent(_random_valid(f"{seed}/{episode.key}"), *state))
-    return Arm(name, lambda episode, *state: _silent(_do_nothing(), *state))
+        return Arm(name, baselines.random_valid(seed))
+    if name == "do-nothing":
+        return Arm(name, baselines.do_nothing())
+    if name == "flat":
+        return _flat(agent, seed, decoding or GREEDY)
+    return _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding)
 
 
-def _hierarchical(source: str | Path) -> Arm:
+def _agent(
+    name: str, source: str | Path, seed: int, cuts: dict[str, Cut], noise: tuple[float, str], decoding: Decoding | None
+) -> Arm:
     agent = SubgoalAgent.from_pretrained(str(source))
-    modules = agent.modules()
-    origin = {
-        "agent": _name(source),
-        "teacher": agent.config.teacher,
-        "planner": modules["planner"].digest,
-        "executor": modules["executor"].digest,
-    }
-    return Arm("hierarchical", lambda episode, *state: agent.policy(*state), modules, origin)
+    decoding = decoding or Decoding(**agent.config.decoding)
+    needed = {"oracle-subgoals": ("executor",), "planner-oracle": ("planner",)}.get(name, ("planner", "executor"))
+    modules = agent.modules(needed, decoding)
+    corruption = _corruption(noise[1], cuts)
+
+    def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
+        plan = recited([subgoal for subgoal, _ in _own(cuts, episode)]) if name == "oracle-subgoals" else planned
+        if noise[0]:
+            plan = noisy(plan, noise[0], corruption(episode), draws(seed, episode.key, "noise"))
+        if name == "planner-oracle":
+            transcript = Transcript(description, State(look, inventory), agent.config.budget)
+            return transcript, guided(transcript, _own(cuts, episode), plan)
+        return agent.policy(description, look, inventory, plan, every_step=name == "every-step")
+
+    digests = {module: modules[module].digest for module in needed}
+    suffix = (f"+{noise[1]}:{noise[0]:g}" if noise[0] else "") + decoding.text
+    return Arm(name + suffix, begin, modules, {"agent": _name(source), "teacher": agent.config.teacher, **digests}, seed)
 
 
-def _flat(source: str | Path) -> Arm:
+def _flat(source: str | Path, seed: int, decoding: Decoding) -> Arm:
     from sgd_hf.agent.decoder import Decoder
 
-    decoder = Decoder.from_pretrained(source)
+    decoder = Decoder.from_pretrained(source, decoding=decoding)
     purpose = read_json(Path(source, "sgd.json"))
+    if purpose["role"] != "flat":
+        raise CheckpointError(f"{source} was trained as {purpose['role']}, not as flat; give the folder of a flat checkpoint.")
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
         transcript = Transcript(description, State(look, inventory), purpose["budget"])
         return transcript, flat(transcript, Patience())
 
-    return Arm("flat", begin, {"flat": decoder}, {"agent": _name(source), "teacher": purpose["teacher"], "flat": decoder.digest})
+    origin = {"agent": _name(source), "teacher": purpose["teacher"], "flat": decoder.digest}
+    return Arm("flat" + decoding.text, begin, {"flat": decoder}, origin, seed)
+
+
+def _corruption(kind: str, cuts: dict[str, Cut]) -> Callable[[Episode], Corruption]:
+    """What a wrong sub-goal is in an episode; one of the vocabulary where the episode's annotation has no two."""
+    vocabulary = sorted({subgoal for cut in cuts.values() for subgoal, _ in cut})
+
+    def corruption(episode: Episode) -> Corruption:
+        if kind == "argument":
+            return other_arguments
+        own = sorted({subgoal for subgoal, _ in _own(cuts, episode)}) if kind == "shuffled" else []
+        return any_of(own if len(own) > 1 else vocabulary)
+
+    return corruption
+
+
+def _cuts(folder: Path | None) -> dict[str, Cut]:
+    if folder is None:
+        return {}
+    return {a.key: [(s.subgoal, a.gold.actions[s.start : s.end]) for s in a.segments] for a in read_annotations(folder)}
+
+
+def _own(cuts: dict[str, Cut], episode: Episode) -> Cut:
+    if episode.key not in cuts:
+        raise InputError(f"The annotations have no accepted one of {episode.key}; annotate the gold paths of the protocol's episodes first.")
+    return cuts[episode.key]
 
 
 def _name(source: str | Path) -> str:
     """What the manifest calls a source: a Hub id as it is, a folder by its last name."""
     return Path(source).name if Path(source).is_dir() else str(source)
-
-
-def _own(paths: dict[str, tuple[str, ...]], episode: Episode) -> tuple[str, ...]:
-    if episode.key not in paths:
-        raise InputError(f"The gold folder has no accepted path of {episode.key}; collect the episodes of the protocol first.")
-    return paths[episode.key]
-
-
-def _nearest(paths: Iterable[GoldPath]) -> Begin:
-    """Similarity: the same first room, then the most words in common between the task descriptions; the first of equals."""
-    known = [(path, Counter(path.description.lower().split()), room(path.look)) for path in paths if path.episode.split == "train"]
-    if not known:
-        raise InputError("The nearest arm needs gold paths of train variations and the folder has none; collect some with --split train.")
-
-    def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-        words, here = Counter(description.lower().split()), room(look)
-        path, _, _ = max(known, key=lambda k: ((words & k[1]).total() - (words | k[1]).total(), here == k[2]))
-        return _replay(path.actions, description, look, inventory)
-
-    return begin
-
-
-def _replay(actions: Iterable[str], *state: str) -> tuple[Transcript, Policy]:
-    return _silent((Act(action) for action in actions), *state)
-
-
-def _silent(requests: Iterator[Any], description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-    """A policy that needs no transcript."""
-    return Transcript(description, State(look, inventory)), requests
-
-
-def _random_valid(seed: str) -> Policy:
-    draw = random.Random(int(hashlib.sha256(seed.encode()).hexdigest(), 16))
-    while True:
-        valid = yield Valid()
-        yield Act(draw.choice(valid))
-
-
-def _do_nothing() -> Policy:
-    while True:
-        yield Act("wait")

@@ -16,7 +16,6 @@ from sgd_hf.evaluation.scoring import score
 WIDE, HALF, NARROW = 1080, 520, 360
 """widths in CSS pixels: across the page, one of two columns, a phone"""
 
-_ROW = 26
 _INKS = {"ink": "#0a0b0c", "muted": "#0a0b0d", "rule": "#0a0b0e"}
 
 
@@ -61,7 +60,7 @@ def tasks(arms: dict[str, Any], colors: dict[str, str]) -> str:
     palette = Palette(colors.values())
     names = sorted({task for summary in arms.values() for task in summary["tasks"]})
     bars = [arm for arm in arms if arm != "oracle"]
-    step = 1 / (len(bars) + 1.2)
+    step = 1 / (len(bars) + 2.2)
 
     def draw(figure: Any, wide: bool) -> None:
         columns = 2 if wide and len(names) > 3 else 1
@@ -74,11 +73,11 @@ def tasks(arms: dict[str, Any], colors: dict[str, str]) -> str:
                 for place, arm in enumerate(bars):
                     if task in arms[arm]["tasks"]:
                         y, mean = row - 0.5 + step * (place + 1.1), arms[arm]["tasks"][task]["score"]
-                        axes.barh(y, max(mean, 0.6), height=step * 0.78, color=palette[colors[arm]])
-                        axes.text(max(mean, 0.6) + 1, y, f"{mean:.0f}", va="center", size=8, color=palette["muted"])
+                        axes.barh(y, mean, height=step * 0.8, color=palette[colors[arm]])
+                        axes.text(mean + 1, y, f"{mean:.0f}", va="center", size=8, color=palette["muted"])
                 ceiling = arms.get("oracle", {"tasks": {}})["tasks"].get(task)
                 if ceiling:
-                    ends = [row - 0.5 + step * 0.7, row + 0.5 - step * 0.5]
+                    ends = [row - 0.5 + step * 0.6, row - 0.5 + step * (len(bars) + 0.6)]
                     axes.plot([ceiling["score"]] * 2, ends, color=palette[colors["oracle"]], linewidth=2)
             _frame(axes, palette, 100)
             axes.set_ylim(per_column - 0.4, -0.75)
@@ -87,7 +86,7 @@ def tasks(arms: dict[str, Any], colors: dict[str, str]) -> str:
 
     def height(wide: bool) -> int:
         rows = -(-len(names) // 2) if wide and len(names) > 3 else len(names)
-        return 40 + rows * (20 + 12 * len(bars))
+        return 40 + rows * 12 * (len(bars) + 2)
 
     return _both(draw, WIDE, NARROW, height, palette)
 
@@ -99,9 +98,10 @@ def curves(arms: dict[str, Any], rollouts: Sequence[Rollout], limit: int, colors
 
     def draw(figure: Any, wide: bool) -> None:
         axes = figure.add_subplot()
-        for arm in reversed(arms):
+        for arm in sorted(arms, key="hierarchical".__eq__):
             mine = [rollout for rollout in rollouts if rollout.arm == arm]
-            axes.step(range(last + 1), score_curve(mine, last), where="post", color=palette[colors[arm]], linewidth=2)
+            width = 2.6 if arm == "hierarchical" else 1.6
+            axes.step(range(last + 1), score_curve(mine, last), where="post", color=palette[colors[arm]], linewidth=width)
         _frame(axes, palette, 104)
         axes.set_ylim(-2, 104)
         axes.set_xlim(0, last)
@@ -201,15 +201,16 @@ def _svg(draw: Callable[[Any, bool], None], width: int, height: int, wide: bool,
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-    FigureCanvasSVG(figure)
-    figure.patch.set_visible(False)
-    figure.get_layout_engine().set(w_pad=4 / 72, h_pad=4 / 72)
-    draw(figure, wide)
-    for axes in figure.axes:
-        axes.patch.set_visible(False)
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "sgd", "font.family": "sans-serif", "text.parse_math": False}
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sgd", "font.family": "sans-serif"}):
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.patch.set_visible(False)
+        figure.get_layout_engine().set(w_pad=4 / 72, h_pad=4 / 72)
+        draw(figure, wide)
+        for axes in figure.axes:
+            axes.patch.set_visible(False)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _tidy(buffer.getvalue(), "wide" if wide else "narrow", palette)
 

@@ -78,8 +78,8 @@ def overview(results: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
 
 
 def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path) -> None:
-    """Write the page. ``results`` is the content of results.json; its ``training``, ``stages`` and ``corpus`` may be
-    absent. Raises `InputError` if it has no arm."""
+    """Write the page. ``results`` is the content of results.json; its ``training``, ``stages``, ``corpus``,
+    ``simulator`` and ``note`` may be absent. Raises `InputError` if it has no arm."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -87,7 +87,7 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
 
     if not results["arms"]:
         raise InputError("There is no episode to report on; run `sgd evaluate` first and give the folder that it wrote.")
-    results = {"training": {}, "stages": {}, "corpus": {}, **results}
+    results = {"training": {}, "stages": {}, "corpus": {}, "simulator": {}, "note": "", **results}
     arms = _ranked(results)
     colors = {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
     training = {role: facts for role, facts in results["training"].items() if facts.get("losses")}
@@ -100,7 +100,7 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
         "losses": figures.losses(training, roles) if training else "",
         "stops": figures.stops(arms, stops),
     }
-    data = replays(rollouts, arms)
+    data = replays(rollouts, arms, REPLAY_BYTES)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"points": _points, "percent": _percent, "count": _count, "seconds": _seconds}
     page = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text("utf-8")).render(
@@ -123,28 +123,31 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
     out.write_text(page, "utf-8", errors="replace")
 
 
-def verdict(arms: dict[str, Any]) -> list[str]:
-    """What the numbers say about the hierarchical arm, sentence by sentence, kind or not."""
+def verdict(arms: dict[str, Any]) -> str:
+    """What the numbers say about the hierarchical arm, kind or not; empty without that arm."""
     if "hierarchical" not in arms:
-        return []
+        return ""
     mine = arms["hierarchical"]
-    said = [f"The hierarchical agent scores {_points(mine['macro'])} of 100 and solves {_percent(mine['success'])} of its episodes."]
-    for other in ("flat", "nearest", "random-valid"):
+    compared = []
+    for other in ("flat", "nearest", "random-valid", "do-nothing"):
         if other in arms:
             theirs = arms[other]
             relation = "above" if mine["macro"] > theirs["macro"] else "below" if mine["macro"] < theirs["macro"] else "level with"
             apart = mine["interval"][0] > theirs["interval"][1] or mine["interval"][1] < theirs["interval"][0]
-            overlap = "" if apart or relation == "level with" else ", with overlapping intervals"
-            said.append(f"It is {relation} {other} ({_points(theirs['macro'])}){overlap}.")
-    return said
+            compared.append(f"{relation} {other} ({_points(theirs['macro'])}{'' if apart else ', intervals overlap'})")
+    ceiling = f" The oracle reaches {_points(arms['oracle']['macro'])}." if "oracle" in arms else ""
+    against = f": {', '.join(compared)}" if compared else ""
+    own = f"scores {_points(mine['macro'])} of 100 and solves {_percent(mine['success'])} of its episodes"
+    return f"The hierarchical agent {own}{against}.{ceiling}"
 
 
-def replays(rollouts: Iterable[Rollout], arms: Iterable[str], room: int = REPLAY_BYTES) -> dict[str, Any]:
+def replays(rollouts: Iterable[Rollout], arms: Iterable[str], room: int) -> dict[str, Any]:
     """The data of the replay: ``episodes``, their ``picks`` (per arm: label and episode), and the ``lines`` and
     ``texts`` (lists of lines) that steps point at, each stored once. Episodes worth seeing come first, the
     hierarchical arm's before others'; those that exceed ``room`` bytes are left out."""
     order = ["hierarchical", *(arm for arm in arms if arm != "hierarchical")]
-    by_arm = {arm: sorted((r for r in rollouts if r.arm == arm), key=lambda r: (-score(r), r.rejected, r.key)) for arm in order}
+    ranked = sorted(rollouts, key=lambda r: (-score(r), r.rejected, -len(r.subgoals), r.key))
+    by_arm = {arm: [r for r in ranked if r.arm == arm] for arm in order}
     picks = {arm: _picks(mine) for arm, mine in by_arm.items() if mine}
     queue = {r.key: r for mine in picks.values() for r in mine.values()}
     depth = max(map(len, by_arm.values()), default=0)

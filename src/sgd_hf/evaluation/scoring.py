@@ -52,7 +52,7 @@ def _summary(rollouts: Sequence[Rollout], seed: int, resamples: int) -> dict[str
         "errors": sum(r.stop == "error" for r in rollouts),
         "macro": _macro(scores.values()),
         "micro": _mean([score(r) for r in rollouts]),
-        "interval": _interval(list(scores.values()), seed, resamples),
+        "interval": interval(list(scores.values()), seed, resamples),
         "success": _mean([score(r) == 100 for r in rollouts]),
         "best_macro": _macro([max(r.best_score, score(r)) for r in group] for _, group in sorted(tasks.items())),
         "rejected_share": sum(r.rejected for r in rollouts) / actions if actions else 0.0,
@@ -82,8 +82,9 @@ def _subgoals(rollouts: Sequence[Rollout]) -> dict[str, Any] | None:
     }
 
 
-def _interval(tasks: Sequence[Sequence[int]], seed: int, resamples: int) -> list[float]:
-    """[low, high] of the macro mean; a task with a single episode adds no width."""
+def interval(tasks: Sequence[Sequence[float]], seed: int, resamples: int) -> list[float]:
+    """[low, high], the 95 % percentile bootstrap of the mean over tasks of each task's mean value; a task with a single
+    episode adds no width."""
     generator = np.random.default_rng(seed)
     macro = np.zeros(resamples)
     for values in tasks:

@@ -40,6 +40,10 @@ class Protocol:
 QUICKSTART_TASKS = ("find-non-living-thing", "find-plant", "lifespan-shortest-lived", "test-conductivity-of-unknown-substances")
 
 
+_NOT_ETO = ("2-3", "9-1", "9-2", "9-3", "10-1", "10-2")
+"""tasks that ETO-type evaluations leave out; `unseen-211` has their episodes, not their limits, jar or way of counting"""
+
+
 def first(split: str, most: int | None, tasks: Iterable[str] = TASKS) -> tuple[Episode, ...]:
     """The first ``most`` variations of a split of each task (all for None)."""
     return tuple(episode(task, variation) for task in tasks for variation in variations(task, split)[:most])
@@ -53,7 +57,9 @@ def protocol(name: str) -> Protocol:
         "dev-mini": lambda: first("dev", 3),
         "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
         "quickstart": lambda: first("test", 6, QUICKSTART_TASKS),
+        "paper-271-300": lambda: first("test", 10),
+        "unseen-211": lambda: first("test", 10, (task for task in TASKS if TASKS[task].id not in _NOT_ETO)),
     }
     if name not in makers:
         raise InputError(f"There is no protocol {name!r}; the protocols are {', '.join(makers)}.")
-    return Protocol(name, makers[name]())
+    return Protocol(name, makers[name](), limit=300 if name == "paper-271-300" else 100)

@@ -41,11 +41,16 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     if not isinstance(keys, dict) or keys.get("role") not in ROLES:
         raise InputError(f"{path} is not a recipe: it needs `role:` with one of {', '.join(ROLES)}.")
     own = {f.name for f in dataclasses.fields(Student)}
-    known = own | {f.name for f in dataclasses.fields(SFTConfig) if f.init}
-    for key in keys:
+    defaults = {f.name: f.default for f in dataclasses.fields(SFTConfig) if f.init and f.name != "output_dir"}
+    known = own | set(defaults)
+    for key, value in keys.items():
         if key not in known:
             near = difflib.get_close_matches(str(key), known, 1, 0.0)[0]
             raise InputError(f"{path} has the unknown key {key!r}; the nearest valid one is {near!r}.")
+        if type(defaults.get(key)) in (int, float) and not isinstance(value, (int, float)):
+            raise InputError(
+                f"{path} gives {value!r} for {key}, which is a number; note that YAML reads 1e-3 as text and 1.0e-3 as a number."
+            )
     student = Student(**{key: value for key, value in keys.items() if key in own})
     if bool(student.model) == bool(student.scratch):
         raise InputError(f"{path} must give either `model` (a checkpoint) or `scratch` (a configuration), and not both.")

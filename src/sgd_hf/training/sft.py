@@ -41,6 +41,8 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
     from trl import SFTTrainer
 
     set_seed(args.seed)
+    if "train" not in origin["summary"]["rows"][student.role]:
+        raise InputError(f"{data} has no train rows; build it from annotations of train variations.")
     rows = load_dataset(data, student.role)
     texts = (m["content"] for role in ROLES for row in load_dataset(data, role, split="train") for m in row["messages"])
     model, tokenizer = make_student(student, texts, args.max_length)
@@ -73,8 +75,7 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
         eval_dataset=sets.get("validation") if args.eval_strategy != "no" else None,
         callbacks=[watch],
     )
-    checkpoints = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(out))
     seconds = time.monotonic() - watch.begin
     summary = _summary(trainer, student.role, longest, seconds)
     if trainer.is_world_process_zero():
@@ -86,6 +87,12 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
             shutil.rmtree(checkpoint)
         write_json(manifest, {"stage": "train", "format": FORMAT, "config": identity, "versions": versions(), "summary": summary})
     return summary
+
+
+def _last_checkpoint(out: Path) -> str | None:
+    """The last checkpoint that is whole: the trainer writes its state into it last."""
+    whole = [state.parent for state in out.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def _purpose(data: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from sgd_hf.core.errors import InputError
+from sgd_hf.core.errors import CheckpointError, InputError
 from sgd_hf.training.recipe import Student
 
 STOP, PAD = "<|im_end|>", "<|endoftext|>"
@@ -41,7 +41,10 @@ def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
 
 
 def make_student(student: Student, texts: Iterable[str], max_length: int) -> tuple[Any, Any]:
-    """The model (float32) and tokenizer to train. Raises `InputError` where the recipe's student is not causal."""
+    """The model (float32) and tokenizer to train. Raises `InputError` where the recipe's student is not causal,
+    `CheckpointError` where it cannot be loaded."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     if student.scratch:
@@ -50,18 +53,22 @@ def make_student(student: Student, texts: Iterable[str], max_length: int) -> tup
         shape = {"vocab_size": len(tokenizer), "max_position_embeddings": max_length, **ids}
         try:
             model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**{**student.scratch, **shape}))
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
             raise InputError(f"The recipe's `scratch` is not a causal configuration: {' '.join(str(error).split())}") from None
     else:
-        config = AutoConfig.from_pretrained(student.model, revision=student.revision)
-        if config.is_encoder_decoder:
-            raise InputError(
-                f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; give a causal checkpoint."
-            )
-        tokenizer = AutoTokenizer.from_pretrained(student.model, revision=student.revision)
-        if STOP not in tokenizer.get_vocab():
-            raise InputError(f"The tokenizer of {student.model} lacks {STOP}, which ends a turn; give a checkpoint that knows ChatML.")
+        try:
+            config = AutoConfig.from_pretrained(student.model, revision=student.revision)
+            if config.is_encoder_decoder:
+                raise InputError(
+                    f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; give a causal checkpoint."
+                )
+            tokenizer = AutoTokenizer.from_pretrained(student.model, revision=student.revision)
+            if STOP not in tokenizer.get_vocab():
+                raise InputError(f"The tokenizer of {student.model} lacks {STOP}, which ends a turn; give a checkpoint that knows ChatML.")
+            model = AutoModelForCausalLM.from_pretrained(student.model, revision=student.revision, use_safetensors=True, dtype="float32")
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"{student.model} cannot be loaded ({reason}); give a folder or Hub id of a causal checkpoint.") from None
         tokenizer.eos_token, tokenizer.pad_token = STOP, PAD
-        model = AutoModelForCausalLM.from_pretrained(student.model, revision=student.revision, use_safetensors=True, dtype="float32")
     tokenizer.chat_template = chat_template()
     return model, tokenizer

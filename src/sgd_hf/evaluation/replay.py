@@ -1,0 +1,168 @@
+"""A score checked without the model (contract 6): the actions of a rollout, played again in a fresh simulator.
+
+Guarantee: a replay meets the limits of the protocol and lists valid actions exactly where the rollout did, so it
+is exact: every text, score and stop reason must come out as stored, and each that does not is named. Rollouts that
+crashed have nothing to check and are counted apart; one that cannot be replayed counts as a mismatch.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sgd_hf.core.errors import InputError, SimulatorError
+from sgd_hf.core.progress import progress
+from sgd_hf.core.records import Episode, Rollout, Step
+from sgd_hf.core.store import read_manifest
+from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
+from sgd_hf.scienceworld.environment import ScienceWorld, provenance
+from sgd_hf.scienceworld.workers import Pool
+
+SETTLED = ("success", "failure", "move_limit", "no_progress")
+"""stop reasons that follow from the actions and the protocol; the others are the agent's or the machine's own"""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What to play: the actions of an episode, before which of them valid actions are listed, and a protocol's
+    ``limit`` (simulator moves; None for none) and ``patience`` (actions without a change of the score)."""
+
+    episode: Episode
+    actions: tuple[str, ...]
+    listed: tuple[int, ...]
+    limit: int | None
+    patience: int
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """``field`` of the rollout ``key`` is not what a replay gives; step fields are written ``steps[3].score``."""
+
+    key: str
+    field: str
+    stored: Any
+    replayed: Any
+
+    def __str__(self) -> str:
+        stored, replayed = _excerpts(self.stored, self.replayed)
+        return f"{self.key}: {self.field} is stored as {stored}, the replay gives {replayed}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of ``rollouts`` in a folder, ``replayed`` were played again and ``errors`` crashed when they were evaluated."""
+
+    rollouts: int
+    replayed: int
+    errors: int
+    mismatches: tuple[Mismatch, ...]
+
+
+def replay(folder: Path, workers: int = 2) -> Verdict:
+    """Replay a complete evaluation folder. Raises `InputError` where this machine's simulator is not the folder's,
+    and `StoreError` for a folder that `sgd evaluate` did not finish."""
+    manifest = read_manifest(folder, STAGE, complete=True)
+    protocol = manifest["config"]["protocol"]
+    here = provenance()
+    other = [f"{name} {manifest['config'][name]} (here {value})" for name, value in here.items() if manifest["config"][name] != value]
+    if other:
+        raise InputError(f"{folder} was played on another simulator, {', '.join(other)}; install that one to replay it.")
+    rollouts = read_rollouts(folder)
+    playable = {rollout.episode.key: rollout for rollout in rollouts if rollout.stop != "error"}
+    mismatches = []
+    episodes = len({rollout.episode.key for rollout in rollouts})
+    if manifest["summary"]["episodes"] != episodes:
+        mismatches.append(Mismatch(str(folder), "number of episodes", manifest["summary"]["episodes"], episodes))
+    scripts = [script_of(rollout, protocol["limit"], protocol["patience"]) for rollout in playable.values()]
+    with progress("replay", len(scripts)) as advance:
+        for script, outcome in play_scripts(scripts, workers):
+            mismatches += compared(playable[script.episode.key], outcome)
+            advance(script.episode.task)
+    return Verdict(episodes, len(playable), episodes - len(playable), tuple(sorted(mismatches, key=lambda m: m.key)))
+
+
+def script_of(rollout: Rollout, limit: int | None, patience: int) -> Script:
+    """The script that reproduces a rollout."""
+    return Script(rollout.episode, tuple(step.action for step in rollout.steps), rollout.listed, limit, patience)
+
+
+def play_scripts(scripts: Sequence[Script], workers: int) -> Iterator[tuple[Script, Rollout | SimulatorError]]:
+    """Each script with its rollout, as they finish."""
+    with Pool(workers) as pool:
+        yield from pool.run(play_script, scripts)
+
+
+def play_script(env: ScienceWorld, script: Script) -> Rollout:
+    """Play a script from a fresh reset until it runs out (``stop == "gave_up"``) or a limit of the protocol ends it."""
+    _, start = env.reset(script.episode, limit=script.limit)
+    steps: list[Step] = []
+    rejected = 0
+    stop = "gave_up"
+    for i, action in enumerate(script.actions):
+        for _ in range(script.listed.count(i)):
+            env.valid_actions()
+        observation, _, terminated, truncated, info = env.step(action)
+        done = terminated or truncated
+        steps.append(Step(action, observation, info["look"], info["inventory"], info["score"], info["moves"], done))
+        rejected += info["rejected"]
+        if done:
+            stop = "move_limit" if truncated else "success" if info["score"] == 100 else "failure"
+            break
+        recent = [step.score for step in steps[-script.patience - 1 :]]
+        if len(recent) > script.patience and len(set(recent)) == 1:
+            stop = "no_progress"
+            break
+    scores = [start["score"], *(step.score for step in steps)]
+    return Rollout(
+        episode=script.episode,
+        arm="replay",
+        description=start["description"],
+        steps=tuple(steps),
+        subgoals=(),
+        score=max(scores[-1], 0),
+        raw_score=scores[-1],
+        best_score=max(scores),
+        stop=stop,
+        rejected=rejected,
+        repaired=0,
+        listed=script.listed,
+    )
+
+
+def compared(stored: Rollout, replayed: Rollout | SimulatorError) -> list[Mismatch]:
+    """Every score that differs, and any other field of the steps at the first step at which it does: what follows
+    from a wrong action is wrong too."""
+    if isinstance(replayed, SimulatorError):
+        return [Mismatch(stored.key, "replay", stored.stop, str(replayed))]
+    found = [
+        (name, getattr(stored, name), getattr(replayed, name)) for name in ("description", "score", "raw_score", "best_score", "rejected")
+    ]
+    left_open = replayed.stop == "gave_up" and stored.stop not in SETTLED
+    found.append(("stop", stored.stop, stored.stop if left_open else replayed.stop))
+    found.append(("number of steps", len(stored.steps), len(replayed.steps)))
+    for field in fields(Step):
+        values = [(getattr(a, field.name), getattr(b, field.name)) for a, b in zip(stored.steps, replayed.steps, strict=False)]
+        differing = [(f"steps[{i}].{field.name}", a, b) for i, (a, b) in enumerate(values) if a != b]
+        found += differing if field.name == "score" else differing[:1]
+    return [Mismatch(stored.key, *difference) for difference in found if difference[1] != difference[2]]
+
+
+def print_verdict(verdict: Verdict, folder: Path, console: Any) -> None:
+    """Each mismatch on a line, then the summary."""
+    for mismatch in verdict.mismatches:
+        console.print(str(mismatch), markup=False, highlight=False, soft_wrap=True)
+    crashed = f", {verdict.errors} crashed when they were evaluated and were not" if verdict.errors else ""
+    summary = (
+        f"{verdict.replayed} of {verdict.rollouts} rollouts in {folder} replayed{crashed}: {len(verdict.mismatches) or 'no'} mismatches"
+    )
+    console.print(summary, markup=False, highlight=False, soft_wrap=True)
+
+
+def _excerpts(a: Any, b: Any, width: int = 60) -> tuple[str, str]:
+    """Both values on a line; of long texts the part where they part."""
+    if not (isinstance(a, str) and isinstance(b, str)):
+        return repr(a), repr(b)
+    start = max(0, len(os.path.commonprefix([a, b])) - width // 3)
+    left, right = (("…" if start else "") + text[start : start + width] + ("…" if text[start + width :] else "") for text in (a, b))
+    return repr(left), repr(right)

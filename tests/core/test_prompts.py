@@ -1,0 +1,96 @@
+"""Prompts fit their budget, and only the oldest history goes (contract 3)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgd_hf.core.prompts import FLAT_WINDOW, LABEL, State, Transcript, answered, flatten
+
+LOOK = "This room is called the {}. In it, you see: \n\tthe agent\n\ta {}\nYou also see:\n\tA door to the hallway (that is open)\n"
+names = st.sampled_from(["kitchen", "workshop", "hallway"])
+things = st.sampled_from(["metal pot", "stove, which is turned off. On the stove is: nothing.", "thermometer"])
+states = st.builds(lambda room, thing: State(LOOK.format(room, thing), "In your inventory, you see:\n\tan orange\n"), names, things)
+acts = st.tuples(st.just("act"), st.sampled_from(["wait", "pick up orange", "teleport to kitchen"]), st.text(max_size=500), states)
+ends = st.tuples(st.just("end"), st.sampled_from(["ended", "reached", "stalled"]))
+begins = st.tuples(st.just("begin"), st.sampled_from(["measure(ice)", "navigate_to(kitchen)", "wait(5)"]))
+TASK = "Your task is to find a(n) living thing."
+
+
+def played(events, budget):
+    """A transcript after some events, and its prompts on the way; events that cannot follow are left out."""
+    transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
+    prompts = []
+    for kind, *rest in events:
+        if kind == "act":
+            transcript.act(*rest)
+        elif kind == "end" and transcript.subgoal:
+            transcript.end(*rest)
+        elif kind == "begin" and not transcript.subgoal:
+            transcript.begin(*rest)
+        prompts += [("planner", transcript.planner()), ("flat", list(transcript.flat()))]
+        if transcript.subgoal:
+            prompts.append(("executor", list(transcript.executor())))
+    return transcript, prompts
+
+
+@given(st.lists(acts | begins | ends, max_size=40), st.sampled_from([1200, 1500, 5000]))
+def test_prompts_fit_and_keep_task_state_and_subgoal(events, budget):
+    transcript, prompts = played(events, budget)
+    for module, messages in prompts:
+        assert sum(len(message["content"]) for message in messages) <= budget - LABEL
+        assert [message["role"] for message in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
+        first, last = messages[0]["content"], messages[-1]["content"]
+        assert first.startswith(f"task: {TASK}\n") and "\nroom: " in first and "\ninventory: " in first
+        assert last.endswith("next sub-goal?") or module != "planner"
+        assert "\nsub-goal: " in last or module != "executor"
+        assert first.endswith("next action?") and len(messages) <= 2 * FLAT_WINDOW or module != "flat"
+    assert f"{transcript.state.text}\nlast: " in transcript.planner()[0]["content"]
+
+
+@given(st.lists(acts | begins | ends, max_size=40))
+def test_what_is_dropped_is_the_oldest(events):
+    transcript, _ = played(events, 1200)
+    whole = [past.text for past in transcript.past]
+    done = transcript.planner()[0]["content"].split("\ndone", 1)[1].split("\nroom: ", 1)[0]
+    count, listed = done.split(": ", 1)
+    dropped = int("".join(filter(str.isdigit, count)) or 0)
+    assert listed == ("; ".join(whole[dropped:]) or "nothing")
+
+
+@given(st.lists(acts | begins | ends, max_size=30))
+def test_a_prompt_depends_on_the_events_alone(events):
+    def without_looking(budget):
+        transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
+        for kind, *rest in events:
+            if kind == "act" or (kind == "end") == bool(transcript.subgoal):
+                getattr(transcript, kind)(*rest)
+        return transcript
+
+    transcript, _ = played(events, 1500)
+    assert transcript.planner("it failed") == without_looking(1500).planner("it failed")
+    if transcript.subgoal:
+        assert transcript.executor() == without_looking(1500).executor()
+
+
+def test_an_outcome_stays_where_a_subgoal_was_pursued_for_it():
+    events = [("begin", "measure(ice)"), ("act", "use thermometer on ice", "-3 degrees", State("", "")), ("end", "ended")]
+    events += [("begin", "navigate_to(kitchen)"), ("act", "wait", "You wait.", State("", "")), ("end", "stalled")]
+    transcript, _ = played(events, 5000)
+    prompt = transcript.planner("no door")[0]["content"]
+    assert "\ndone: measure(ice) -> -3 degrees; navigate_to(kitchen) (failed)\n" in prompt
+    assert "\nwent wrong: no door\nnext sub-goal?" in prompt
+
+
+def test_a_turn_says_what_is_new():
+    transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""))
+    transcript.begin("activate(stove)")
+    transcript.act("activate stove", "The stove  is\nnow on.", State(LOOK.format("kitchen", "stove, which is turned on"), ""))
+    assert transcript.executor()[-1]["content"] == "The stove is now on.\nnow: stove (on)\nsub-goal: activate(stove)"
+    transcript.act("go to hallway", "You move.", State(LOOK.format("hallway", "painting"), ""))
+    assert transcript.executor()[-1]["content"] == f"You move.\n{transcript.state.text}\nsub-goal: activate(stove)"
+
+
+@pytest.mark.parametrize("text", ["", "x", " a\n b "])
+def test_an_answered_prompt_is_the_prompt_and_the_label(text):
+    messages = [{"role": "user", "content": flatten(text)}]
+    assert answered(messages, "END") == [*messages, {"role": "assistant", "content": "END"}] and len(messages) == 1

@@ -1,0 +1,68 @@
+"""The simulator's looks, read: rooms, doors, things; and any other text without an exception."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import gold_paths
+
+from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights
+
+LOOKS = sorted({look for gold in gold_paths() for look in (gold.look, *(step.look for step in gold.steps))})
+KITCHEN = (
+    "This room is called the kitchen. In it, you see: \n\tthe agent\n\ta substance called air\n\ta chair. On the chair is: nothing.\n"
+    "\ta counter. On the counter is: a bowl (containing a red apple, a banana, an orange, a potato), a drawer.\n"
+    "\ta cupboard. The cupboard door is closed. \n\ta glass jar (containing a substance called sodium chloride)\n"
+    "\ta sink, which is turned off. In the sink is: nothing.\n\ta stove, which is turned on. On the stove is: nothing.\n"
+    "\ta thermometer, currently reading a temperature of 10 degrees celsius\n"
+    "You also see:\n\tA door to the outside (that is closed)\n\tA door to the hallway (that is open)\n"
+)
+
+
+@pytest.mark.parametrize("number", range(0, len(LOOKS), 50))
+def test_every_recorded_look_is_read(number):
+    for look in LOOKS[number : number + 50]:
+        check(look)
+
+
+def check(look):
+    assert room(look) in ROOMS
+    seen = sights(look)
+    doors = re.findall(r"door to the (.+?) \(that is (open|closed)\)", look)
+    assert doors, "every room of the simulator has a door"
+    assert seen[-1] == "doors: " + ", ".join(name if state == "open" else f"{name} (closed)" for name, state in doors)
+    assert not {"the agent", "agent", "air", "a substance called air"} & set(seen)
+    assert all(thing and "\n" not in thing and thing == flatten(thing) and not thing.endswith((".", " ")) for thing in seen)
+    lines = [line for line in look.splitlines()[1:] if line.startswith("\t") and "door to the" not in line]
+    assert len(seen) - 1 == len(lines) - sum(line.strip() in ("the agent", "a substance called air") for line in lines)
+
+
+def test_sights_are_short_and_keep_what_matters():
+    assert sights(KITCHEN) == [
+        "chair",
+        "counter: bowl (containing red apple, banana, orange, potato), drawer",
+        "cupboard (closed)",
+        "glass jar (containing sodium chloride)",
+        "sink (off)",
+        "stove (on)",
+        "thermometer (10 degrees celsius)",
+        "doors: outside (closed), hallway",
+    ]
+
+
+def test_carried_lists_the_inventory():
+    assert carried("In your inventory, you see:\n\tan orange\n\ta tin cup (containing nothing)\n") == ["orange", "tin cup"]
+
+
+@given(st.text() | st.sampled_from(LOOKS).flatmap(lambda look: st.integers(0, len(look)).map(lambda cut: look[:cut] + "?" + look[cut:])))
+def test_no_text_raises(text):
+    assert isinstance(room(text), str) and isinstance(rejected(text), bool)
+    for thing in (*sights(text), *carried(text)):
+        assert thing == flatten(thing)
+
+
+def test_rejections_are_those_of_the_simulator():
+    steps = [step for gold in gold_paths() for step in gold.steps]
+    assert not any(rejected(step.observation) for step in steps)
+    assert all(rejected(start + ".") for start in NOT_ACCEPTED)

@@ -1,0 +1,57 @@
+"""Evaluation folders become one results file, of one protocol, one folder an arm."""
+
+import json
+
+import pytest
+
+from sgd_hf.core.errors import InputError, StoreError
+from sgd_hf.core.records import Rollout, Step, to_row
+from sgd_hf.core.store import Store
+from sgd_hf.evaluation.arms import Arm
+from sgd_hf.evaluation.results import gather
+from sgd_hf.evaluation.rollouts import STAGE, _config, read_rollouts
+from sgd_hf.evaluation.scoring import summarise
+from sgd_hf.scienceworld.protocols import protocol
+
+
+def evaluated(folder, name, score=50, of="smoke", seed=0, **origin):
+    made = protocol(of)
+    with Store(folder, STAGE, _config(made, Arm(name, None, origin=origin), seed)) as store:
+        for number, episode in enumerate(made.episodes):
+            step = Step("wait", "You wait.", "", "", score, 1, False)
+            rollout = Rollout(episode, name, "Your task", (step,), (), max(score, 0), score, max(score, number), "no_progress", 0, 0)
+            store.append(rollout.key, to_row(rollout))
+        store.finish({"episodes": len(made.episodes), "errors": 0})
+    return folder
+
+
+def test_results_are_those_of_the_rollouts(tmp_path):
+    folders = [evaluated(tmp_path / "h", "hierarchical", 70, teacher="rules", planner="p"), evaluated(tmp_path / "d", "do-nothing", -100)]
+    results, rollouts = gather(folders)
+    assert len(rollouts) == 8 and results["arms"] == summarise(rollouts)
+    assert results["arms"]["hierarchical"]["macro"] == 70 and results["arms"]["do-nothing"]["macro"] == 0
+    made = protocol("smoke")
+    shown = results["protocol"]
+    assert (shown["name"], shown["digest"], shown["episodes"], shown["limit"]) == ("smoke", made.digest, 4, made.limit)
+    assert results["teacher"] == "rules" and results["origin"]["hierarchical"]["planner"] == "p"
+    assert results["simulator"]["simulator"] == "scienceworld 1.2.3" and results["versions"]["python"]
+    assert json.loads(json.dumps(results)) == results
+    assert [r for folder in folders for r in read_rollouts(folder)] == rollouts
+
+
+def test_protocols_never_meet_and_an_arm_stands_once(tmp_path):
+    smoke = evaluated(tmp_path / "a", "do-nothing")
+    with pytest.raises(InputError, match="different protocols") as refused:
+        gather([smoke, evaluated(tmp_path / "b", "oracle", of="quickstart")])
+    assert "smoke" in str(refused.value) and "quickstart" in str(refused.value)
+    with pytest.raises(InputError, match="same arm"):
+        gather([smoke, evaluated(tmp_path / "c", "do-nothing", seed=1)])
+
+
+def test_folders_of_other_stages_and_incomplete_ones_are_refused(tmp_path, gold_folder):
+    with pytest.raises(StoreError, match="sgd collect"):
+        gather([gold_folder])
+    with Store(tmp_path / "a", STAGE, _config(protocol("smoke"), Arm("oracle", None), 0)):
+        pass
+    with pytest.raises(StoreError, match="not complete"):
+        gather([tmp_path / "a"])

@@ -73,15 +73,16 @@ def with_step(rollout, i, **changes):
     return dataclasses.replace(rollout, steps=tuple(steps))
 
 
+@pytest.mark.slow
 def test_rollouts_replay_as_they_were_stored(played):
     verdict = replay(played, workers=2)
     assert (verdict.rollouts, verdict.replayed, verdict.errors, verdict.mismatches) == (3, 3, 0, ())
 
 
-def test_a_changed_action_is_named_though_the_score_is_the_same(env, rollout):
-    changed = with_step(rollout, 0, action="examine inventory")
-    replayed = play_script(env, script_of(changed, *LIMITS))
-    assert replayed.score == rollout.score and "steps[0].observation" in fields(changed, replayed)
+def test_a_changed_action_is_named_though_the_score_is_the_same(env):
+    stored = play_script(env, Script(EPISODES[0], ("look around", "wait1"), (), *LIMITS))
+    changed = with_step(stored, 0, action="inventory")
+    assert fields(changed, play_script(env, script_of(changed, *LIMITS))) == ["steps[0].observation"]
 
 
 @pytest.mark.parametrize("field", ["score", "raw_score", "best_score", "rejected"])
@@ -158,6 +159,7 @@ def test_listing_valid_actions_at_the_same_steps_makes_a_replay_exact(env):
     assert compared(rollout, play_script(env, dataclasses.replace(everywhere, listed=())))
 
 
+@pytest.mark.slow
 def test_a_rollout_records_where_it_listed(tmp_path):
     def policy():
         yield Act("look around")

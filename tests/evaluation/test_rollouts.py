@@ -79,7 +79,6 @@ def workers(monkeypatch):
     class Seen(Worker):
         def __init__(self):
             super().__init__()
-            monkeypatch.setattr(module, "TIMEOUT_S", 120.0)
             started.append(self)
 
     monkeypatch.setattr(module, "Worker", Seen)
@@ -93,6 +92,14 @@ def test_a_simulator_that_dies_costs_one_more_try(gold_folder, workers, monkeypa
     paths = {gold.key: gold.actions for gold in read_gold(gold_folder)}
     unlucky = protocol.episodes[1]
     faults = [fault] * times
+    flights = []
+
+    class Seen(module.Flight):
+        def __post_init__(self):
+            flights.append(self)
+            super().__post_init__()
+
+    monkeypatch.setattr(module, "Flight", Seen)
 
     def policy(episode):
         for number, action in enumerate(paths[episode.key]):
@@ -100,8 +107,7 @@ def test_a_simulator_that_dies_costs_one_more_try(gold_folder, workers, monkeypa
                 worker, kind = workers[-1], faults.pop()
                 pid = worker._process.pid if kind == "worker" else worker._jvm.value
                 os.kill(pid, signal.SIGSTOP if kind == "hang" else signal.SIGKILL)
-                if kind == "hang":
-                    monkeypatch.setattr(module, "TIMEOUT_S", 1.0)
+                flights[-1].timeout_s = 1.0 if kind == "hang" else flights[-1].timeout_s
             yield Act(action)
 
     played = {r.episode: r for r in play_all(protocol.episodes, acting("test", policy), protocol, 1)}

@@ -15,7 +15,8 @@ from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise
 
-_ORIGIN = ("agent", "planner", "executor", "flat", "gold")
+_CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
+"""what a manifest's configuration says beside what the arm was made of"""
 
 
 def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples: int = 2000) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def leaderboard(folders: Sequence[Path]) -> list[dict[str, Any]]:
             {
                 "run": str(folder),
                 "arm": config["arm"],
-                "origin": " ".join(f"{name}={config[name]}" for name in _ORIGIN if name in config) or "none",
+                "origin": " ".join(f"{name}={value}" for name, value in config.items() if name not in _CONDITIONS) or "none",
                 "commit": manifest["versions"].get("commit", "none"),
                 "summary": summary,
             }
@@ -89,9 +90,10 @@ def leaderboard(folders: Sequence[Path]) -> list[dict[str, Any]]:
 def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> None:
     """The difference and its interval, then the tasks, greatest loss first."""
     from rich.box import SIMPLE
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"A {a} · B {b}", title_justify="left", box=SIMPLE)
+    table = Table(title=escape(f"A {a} · B {b}"), title_justify="left", box=SIMPLE)
     table.add_column("task", no_wrap=True)
     for header in ("episodes", "A", "B", "B − A"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -107,32 +109,35 @@ def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> N
 
 
 def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:
-    """A table a protocol, and one line of warning where there is more than one."""
+    """A table a protocol and a line on what each run was made of; one line of warning where there are several protocols."""
     from rich.box import SIMPLE
+    from rich.markup import escape
     from rich.table import Table
 
     if len(tables) > 1:
         console.print(
-            f"Warning: these runs were evaluated under {len(tables)} protocols; scores of two tables cannot be compared.", style="yellow"
+            f"Warning: these runs were evaluated under {len(tables)} protocols; scores of two tables cannot be compared.",
+            style="yellow",
+            soft_wrap=True,
         )
     for found in tables:
         protocol = found["protocol"]
-        table = Table(title=f"{protocol['name']} {protocol['digest']}", title_justify="left", box=SIMPLE)
-        for header in ("", "run", "arm"):
-            table.add_column(header)
+        table = Table(title=f"{protocol['name']} {protocol['digest']}", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+        table.add_column("")
+        table.add_column("run", overflow="fold", min_width=12)
         for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "errors"):
             table.add_column(header, justify="right", no_wrap=True)
-        for header in ("made of", "commit"):
-            table.add_column(header)
         for rank, row in enumerate(found["rows"], 1):
             s = row["summary"]
             low, high = s["interval"]
             classes = ("–" if (mean := s["classes"][length]) is None else f"{mean:.1f}" for length in LENGTHS)
             shares = (f"{100 * s['success']:.0f} %", *classes, f"{100 * s['rejected_share']:.0f} %", str(s["errors"]))
-            table.add_row(
-                str(rank), row["run"], row["arm"], f"{s['macro']:.1f}", f"{low:.1f}–{high:.1f}", *shares, row["origin"], row["commit"]
-            )
+            table.add_row(str(rank), escape(row["run"]), f"{s['macro']:.1f}", f"{low:.1f}–{high:.1f}", *shares)
         console.print(table)
+        for rank, row in enumerate(found["rows"], 1):
+            console.print(
+                f"{rank} {row['arm']} · made of {row['origin']} · commit {row['commit']}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _by_episode(rollouts: Sequence[Rollout], which: str) -> dict[str, Rollout]:

@@ -10,21 +10,17 @@ without a shard merges them, plays what is still owed, and gives the rows that o
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from sgd_hf.agent.plans import draws
-from sgd_hf.agent.policy import Act, Ask, Policy, Reply
-from sgd_hf.core.errors import SimulatorError
 from sgd_hf.core.progress import progress
-from sgd_hf.core.prompts import Transcript
-from sgd_hf.core.records import Episode, Rollout, Step, SubgoalTrace, from_row, to_row
+from sgd_hf.core.records import Episode, Rollout, from_row, to_row
 from sgd_hf.core.store import Store, read_rows
 from sgd_hf.evaluation.arms import Arm
-from sgd_hf.scienceworld.environment import ScienceWorld, provenance
+from sgd_hf.evaluation.flights import Flight
+from sgd_hf.scienceworld.environment import provenance
+from sgd_hf.scienceworld.java import find_java
 from sgd_hf.scienceworld.protocols import Protocol
 from sgd_hf.scienceworld.tasks import TASKS
 from sgd_hf.scienceworld.workers import Worker
@@ -54,6 +50,7 @@ def evaluate(
     ``timeout_s`` are those of `play_all`. Raises `StoreError` where a folder was begun with another configuration, or
     a shard is still being played.
     """
+    find_java()  # its absence is the user's to mend, not a crash of each episode
     config = _config(protocol, arm, seed)
     episodes, folder = protocol.episodes, out
     if shard:
@@ -79,7 +76,7 @@ def evaluate(
 
 def read_rollouts(folder: Path) -> list[Rollout]:
     """The rollouts of a complete evaluation folder."""
-    return [from_row(Rollout, row) for row in read_rows(folder, STAGE)]
+    return list(read_rows(folder, STAGE, lambda row: from_row(Rollout, row)))
 
 
 def play_all(
@@ -97,7 +94,7 @@ def play_all(
     """
     together = any(getattr(module, "together", False) for module in arm.modules.values()) if batch is None else batch
     owed = deque((episode, 0) for episode in episodes)
-    flights: dict[connection.Connection, _Flight] = {}
+    flights: dict[connection.Connection, Flight] = {}
     idle: list[Worker] = []
     served: Counter[Worker] = Counter()
     try:
@@ -105,7 +102,7 @@ def play_all(
             while owed and len(flights) < workers:
                 worker = idle.pop() if idle else Worker()
                 served[worker] += 1
-                flights[worker.connection] = _Flight(*owed.popleft(), worker, arm, protocol, timeout_s)
+                flights[worker.connection] = Flight(*owed.popleft(), worker, arm, protocol, timeout_s)
             for key in _answered(flights, any(flight.ask for flight in flights.values())):
                 flights[key].hear()
             _write([flight for flight in flights.values() if flight.ask], arm, together)
@@ -126,7 +123,7 @@ def play_all(
             worker.close()
 
 
-def _answered(flights: "dict[connection.Connection, _Flight]", at_once: bool) -> list[connection.Connection]:
+def _answered(flights: dict[connection.Connection, Flight], at_once: bool) -> list[connection.Connection]:
     """The flights whose simulator has answered or is overdue; waits for one unless there is something else to do."""
     listening = {key: flight for key, flight in flights.items() if not flight.ask}
     nearest = min((flight.deadline for flight in listening.values()), default=0.0)
@@ -135,7 +132,7 @@ def _answered(flights: "dict[connection.Connection, _Flight]", at_once: bool) ->
     return [*ready, *late]
 
 
-def _write(asking: "Sequence[_Flight]", arm: Arm, together: bool) -> None:
+def _write(asking: Sequence[Flight], arm: Arm, together: bool) -> None:
     """Let the model write: for the longest waiting flight, or for all that ask the same module as it."""
     if not asking:
         return
@@ -154,143 +151,6 @@ def _write(asking: "Sequence[_Flight]", arm: Arm, together: bool) -> None:
         flight.go_on(text)
 
 
-@dataclass
-class _Flight:
-    """One episode under way on one worker: it waits for the simulator, or for the model while ``ask`` is set, and is
-    over when it has a ``rollout``."""
-
-    episode: Episode
-    retries: int
-    worker: Worker
-    arm: Arm
-    protocol: Protocol
-    timeout_s: float
-    steps: list[Step] = field(default_factory=list)
-    rejected: int = 0
-    repaired: int = 0
-    listed: list[int] = field(default_factory=list)
-    simulator_seconds: float = 0.0
-    model_seconds: float = 0.0
-    description: str = ""
-    first_score: int = 0
-    transcript: Transcript | None = None
-    policy: Policy | None = None
-    pending: Act | None = None
-
-    ask: Ask | None = None
-    asked: float = 0.0
-    rollout: Rollout | None = None
-
-    def __post_init__(self) -> None:
-        self.begin = time.perf_counter()
-        self.draw: Random = draws(self.arm.seed, self.episode.key)
-        self._send(_reset, (self.episode, self.protocol.limit))
-
-    def hear(self) -> None:
-        """Take what the simulator said, or that it says nothing, and go on."""
-        if not self.worker.connection.poll():
-            self.worker.close()
-            return self._land("error", f"no answer within {self.timeout_s:g} s")
-        try:
-            answer, seconds = self.worker.receive()
-        except SimulatorError as error:
-            return self._land("error", str(error))
-        self.simulator_seconds += seconds
-        if self.policy is None:
-            self.description, self.first_score = answer["description"], answer["score"]
-            self.transcript, self.policy = self.arm.begin(self.episode, answer["description"], answer["look"], answer["inventory"])
-            return self.go_on(None)
-        if self.pending is None:
-            return self.go_on(answer)
-        observation, terminated, truncated, info = answer
-        done = terminated or truncated
-        self.steps.append(Step(self.pending.action, observation, info["look"], info["inventory"], info["score"], info["moves"], done))
-        self.rejected += info["rejected"]
-        self.repaired += self.pending.repaired
-        reply = Reply(observation, info["look"], info["inventory"], info["rejected"])
-        if done:
-            self._tell(reply)
-            return self._land("move_limit" if truncated else "success" if info["score"] == 100 else "failure")
-        recent = self.steps[-self.protocol.patience - 1 :]
-        if len(recent) > self.protocol.patience and len({step.score for step in recent}) == 1:
-            self._tell(reply)
-            return self._land("no_progress")
-        return self.go_on(reply)
-
-    def go_on(self, answer: Any) -> None:
-        """Let the policy go on with an answer: it asks a module, needs the simulator, or gives up."""
-        request = self._tell(answer)
-        self.ask = request if isinstance(request, Ask) else None
-        self.pending = request if isinstance(request, Act) else None
-        if request is None:
-            self._land("gave_up")
-        elif self.ask:
-            self.asked = time.perf_counter()
-        elif self.pending:
-            self._send(_step, self.pending.action)
-        else:
-            self.listed.append(len(self.steps))
-            self._send(_valid, None)
-
-    def _tell(self, answer: Any) -> Any:
-        """The policy's next request, None when it has returned."""
-        try:
-            return self.policy.send(answer)
-        except StopIteration:
-            return None
-
-    def _send(self, function: Any, item: Any) -> None:
-        self.deadline = time.monotonic() + self.timeout_s
-        self.worker.send(function, item)
-
-    def _land(self, stop: str, error: str = "") -> None:
-        wall = time.perf_counter() - self.begin
-        raw = self.steps[-1].score if self.steps else self.first_score
-        self.rollout = Rollout(
-            episode=self.episode,
-            arm=self.arm.name,
-            description=self.description,
-            steps=tuple(self.steps),
-            subgoals=tuple(_traces(self.transcript)) if self.transcript else (),
-            score=0 if stop == "error" else max(raw, 0),
-            raw_score=raw,
-            best_score=max((self.first_score, *(step.score for step in self.steps))),
-            stop=stop,
-            rejected=self.rejected,
-            repaired=self.repaired,
-            listed=tuple(self.listed),
-            retries=self.retries,
-            error=error,
-            simulator_seconds=self.simulator_seconds,
-            model_seconds=self.model_seconds,
-            waiting_seconds=max(0.0, wall - self.simulator_seconds - self.model_seconds),
-        )
-
-
-def _traces(transcript: Transcript) -> Iterator[SubgoalTrace]:
-    for past in transcript.past:
-        yield SubgoalTrace(past.subgoal, past.start, past.end, past.fate)
-    if transcript.subgoal:
-        yield SubgoalTrace(transcript.subgoal, transcript.start, len(transcript.actions), "open")
-
-
 def _config(protocol: Protocol, arm: Arm, seed: int) -> dict[str, Any]:
     shape = {"name": protocol.name, "digest": protocol.digest, "limit": protocol.limit, "patience": protocol.patience}
     return {"protocol": {**shape, "simplification": protocol.simplification}, "arm": arm.name, **arm.origin, "seed": seed, **provenance()}
-
-
-def _reset(env: ScienceWorld, item: tuple[Episode, int]) -> tuple[dict[str, Any], float]:
-    begin = time.perf_counter()
-    _, info = env.reset(item[0], limit=item[1])
-    return info, time.perf_counter() - begin
-
-
-def _step(env: ScienceWorld, action: str) -> tuple[tuple[str, bool, bool, dict[str, Any]], float]:
-    begin = time.perf_counter()
-    observation, _, terminated, truncated, info = env.step(action)
-    return (observation, terminated, truncated, info), time.perf_counter() - begin
-
-
-def _valid(env: ScienceWorld, _: None) -> tuple[list[str], float]:
-    begin = time.perf_counter()
-    return env.valid_actions(), time.perf_counter() - begin

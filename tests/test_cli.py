@@ -79,14 +79,21 @@ def test_folders_of_another_stage(sgd, gold_folder, annotated, data, tmp_path):
     one_sentence(sgd("evaluate", "--protocol", "smoke", "--arm", "nearest", "--gold", annotated, "--out", out), "sgd collect")
 
 
-@pytest.mark.parametrize("row", ['{"key": "boil/1', '{"key": "boil/1/easy"}', '{"key": "boil/1/easy", "gold": {"episode": 3}}'])
-def test_a_corrupted_row(sgd, gold_folder, tmp_path, row):
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [
+        ('{"key": "boil/1', "line 5"),
+        ('{"key": "boil/1/easy"}', "line 5"),
+        ('{"key": "boil/1/easy", "gold": {"episode": 3}}', "GoldPath"),
+    ],
+)
+def test_a_corrupted_row(sgd, gold_folder, tmp_path, row, word):
     folder = tmp_path / "gold"
     shutil.copytree(gold_folder, folder)
     lines = (folder / "rows.jsonl").read_text().splitlines()
     lines[4] = row
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    one_sentence(sgd("annotate", "--gold", folder, "--out", tmp_path / "out"), "line 5", "rows.jsonl")
+    one_sentence(sgd("annotate", "--gold", folder, "--out", tmp_path / "out"), word)
     assert (folder / "rows.jsonl").read_text().splitlines() == lines
 
 

@@ -3,8 +3,9 @@
 The loop is rebuilt from what is known of that code: stock `ScienceWorldEnv.step`, which lists the valid actions at
 every step; one episode after the other; the planner asked at every step and the executor decoded with five beams,
 each with `generate` on its whole prompt; END in any beam is a turn without an action; an action that the simulator
-rejects is replaced by the valid one with the most words in common; at most 200 turns, 100 moves, 50 turns of one
-score. Prompts are this agent's own. Start-up counts for both.
+rejects is replaced by the valid one with the most words in common (but never by a focus: nearly every one fails the
+task at once, and the loop would be through in no time); at most 200 turns, 100 moves, 50 turns of one score. Prompts
+are this agent's own. Start-up counts for both.
 
 The loop runs until its time is over, then the engine plays the episodes that it finished. Prints one JSON line last:
 ``ratio`` is episodes per minute of the engine over those of the loop, ``ratio_actions`` the same for actions.
@@ -57,15 +58,16 @@ def sequential(env, episode, modules, clock) -> tuple[int, int]:
     timed("simulator", env.load, episode.task, episode.variation, episode.simplification)
     _, info = timed("simulator", env.reset)
     transcript = Transcript(info["taskDesc"], State(info["look"], info["inv"]))
-    scores, actions = [info["score"]], 0
+    scores, actions, last = [info["score"]], 0, ""
     for _ in range(TURNS):
         answer = next((text for text in ask("planner", transcript.planner()) if text != COMPLETE), "")
         try:
             subgoal = str(parse(answer))
         except ValueError:
-            subgoal = transcript.subgoal
+            subgoal = last  # it knows no giving up: it goes on with what it has
         if not subgoal:
             break
+        last = subgoal
         if subgoal != transcript.subgoal:
             if transcript.subgoal:
                 transcript.end("ended")
@@ -79,7 +81,7 @@ def sequential(env, episode, modules, clock) -> tuple[int, int]:
             action, actions = answers[0], actions + 1
             if rejected(observation) and not done:
                 words = set(answers[0].split())
-                action = max(sorted(valid), key=lambda other: len(words & set(other.split())))
+                action = max(sorted(v for v in valid if not v.startswith("focus")), key=lambda other: len(words & set(other.split())))
                 observation, _, done, info = timed("simulator", env.step, action)
                 actions += 1
             transcript.act(action, observation, State(info["look"], info["inv"]))

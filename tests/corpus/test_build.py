@@ -112,14 +112,21 @@ def test_the_folder_loads_as_a_data_set(data):
     assert all(messages[-1]["content"] == subgoal for messages, subgoal in zip(planner["messages"], planner["subgoal"], strict=True))
 
 
-def test_building_again_replaces_and_gives_the_same_rows(annotations, tmp_path):
-    import pyarrow.parquet
-
+def test_building_again_replaces_and_gives_the_same_files(annotations, tmp_path):
     folder = stored(annotations[:3], tmp_path / "annotations")
     first = build([folder], tmp_path / "data")
-    rows = pyarrow.parquet.read_table(tmp_path / "data" / "executor" / "train.parquet")
+    files = sorted(str(path) for path in (tmp_path / "data").rglob("*.parquet"))
     assert build([folder], tmp_path / "data") == first
-    assert pyarrow.parquet.read_table(tmp_path / "data" / "executor" / "train.parquet") == rows
+    assert sorted(str(path) for path in (tmp_path / "data").rglob("*.parquet")) == files
+
+
+def test_other_rows_in_a_folder_of_the_same_name_are_not_answered_from_the_cache(annotations, tmp_path):
+    from datasets import load_dataset
+
+    for name, some in (("one", annotations[:1]), ("two", annotations[1:3])):
+        build([stored(some, tmp_path / name / "annotations")], tmp_path / name / "data")
+        rows = load_dataset(str(tmp_path / name / "data"), "gold_paths", split="train")
+        assert [row["episode"]["task"] for row in rows] == [a.gold.episode.task for a in some]
 
 
 def test_unusable_input_is_refused(annotations, gold_folder, tmp_path):

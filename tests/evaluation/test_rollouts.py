@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 def timeless(rollouts):
     """Rollouts by key without what a clock wrote."""
-    return {r.key: dataclasses.replace(r, simulator_seconds=0.0, model_seconds=0.0) for r in rollouts}
+    return {r.key: dataclasses.replace(r, simulator_seconds=0.0, model_seconds=0.0, waiting_seconds=0.0) for r in rollouts}
 
 
 def acting(name, policy):
@@ -156,7 +156,7 @@ def test_rollouts_replay_to_their_score(gold_folder):
     protocol = recorded(gold_folder, 3, limit=12)
 
     class Model:
-        def write(self, messages, among, never, slot):
+        def write(self, messages, among, never, **_):
             return among[0] if among else "open door"
 
     def policy(episode):

@@ -69,7 +69,7 @@ class Patience:
     actions: int = 14
     """actions under one sub-goal"""
     rejections: int = 2
-    """actions in a row that the simulator rejected, repairs included"""
+    """attempts in a row that the simulator rejected, each with its repair"""
     repeats: int = 4
     """the same action with the same reply in a row"""
     repair: bool = True

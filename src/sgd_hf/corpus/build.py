@@ -6,13 +6,17 @@ to be dropped are counted. The folder is a data set as it stands: ``load_dataset
 
     out/manifest.json            its presence means that the folder is complete: it appears whole or not at all
     out/README.md                the configurations, for `datasets` and the Hub's viewer
-    out/{config}/{split}.parquet planner, executor, flat, annotations, gold_paths; splits train, validation, test
+    out/{config}/{split}-{digest}.parquet    planner, executor, flat, annotations, gold_paths; splits train, validation, test
+
+The digest is of the file's content. `datasets` recognises a folder in its cache by the configurations in the README
+alone: without the digest, other rows in a folder of the same name would silently be answered with the old ones.
 """
 
+import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +63,15 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     schema = {"annotations": _annotation_features(), "gold_paths": features(Annotation)["gold"]}
+    files: dict[str, dict[str, str]] = {config: {} for config in CONFIGS}
     for (config, split), rows in tables.items():
         (scratch / config).mkdir(parents=True, exist_ok=True)
         shape = datasets.Features(schema.get(config, _row_features()))
-        datasets.Dataset.from_list(rows, features=shape).to_parquet(scratch / config / f"{split}.parquet")
-    (scratch / "README.md").write_text(_front_matter(tables))
+        path = scratch / config / f"{split}.parquet"
+        datasets.Dataset.from_list(rows, features=shape).to_parquet(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        files[config][split] = str(path.rename(path.with_stem(f"{split}-{digest}")).relative_to(scratch))
+    (scratch / "README.md").write_text(_front_matter(files))
     summary = {
         "episodes": len(seen),
         "rows": {config: {split: len(rows) for (c, split), rows in sorted(tables.items()) if c == config} for config in CONFIGS},
@@ -200,16 +208,16 @@ def _annotation_features() -> dict[str, Any]:
     return {**_episode_features(), "teacher_revision": text, "teacher_prompt": text, "raw": text, "segments": List(segment)}
 
 
-def _front_matter(tables: Iterable[tuple[str, str]]) -> str:
-    """The README head by which `datasets` finds the configurations."""
+def _front_matter(files: dict[str, dict[str, str]]) -> str:
+    """The README head by which `datasets` finds the file of each split of each configuration."""
     import yaml
 
     found = [
         {
             "config_name": config,
             **({"default": True} if config == "planner" else {}),
-            "data_files": [{"split": s, "path": f"{config}/{s}.parquet"} for s in HUB_SPLIT.values() if (config, s) in tables],
+            "data_files": [{"split": split, "path": paths[split]} for split in HUB_SPLIT.values() if split in paths],
         }
-        for config in CONFIGS
+        for config, paths in files.items()
     ]
     return f"---\n{yaml.safe_dump({'configs': found}, sort_keys=False)}---\n"

@@ -100,6 +100,14 @@ def test_every_number_of_the_overview_is_a_field_of_the_results(page):
             assert shown[count] == str(summary[count])
         for length, value in summary["classes"].items():
             assert shown[f"classes.{length}"] == ("–" if value is None else f"{value:.1f}")
+        for field in ("diagnosis", "stops"):
+            counts = {key.removeprefix(f"{field}."): int(value) for key, value in shown.items() if key.startswith(f"{field}.")}
+            assert {key: value for key, value in counts.items() if value} == summary[field]
+        for field, value in (summary["subgoals"] or {}).items():
+            if field != "fates":
+                as_share = "–" if value is None else f"{100 * value:.0f} %"
+                assert shown[f"subgoals.{field}"] == (f"{value:.1f}" if field in ("per_episode", "actions_each") else as_share)
+        assert summary["subgoals"] or not any(key.startswith("subgoals") for key in shown)
         for task, row in summary["tasks"].items():
             assert shown[f"tasks.{task}.score"] == f"{row['score']:.1f}"
     assert (cells["protocol.name"], cells["protocol.digest"], cells["protocol.episodes"]) == ("smoke", "abc123", "4")
@@ -152,7 +160,7 @@ def test_every_episode_that_fits_is_in_the_replay_and_a_hierarchical_success_com
     assert {e["key"] for e in shown.data["episodes"]} == {r.key for r in rollouts}
     assert (shown.data["episodes"][0]["arm"], shown.data["episodes"][0]["score"]) == ("hierarchical", 100)
     assert f"All {len(rollouts)} episodes are here" in shown.text
-    assert [label for label, _ in shown.data["picks"]["hierarchical"]] == ["best", "worst", "failed the task"]
+    assert [label for label, _ in shown.data["picks"]["hierarchical"]] == ["best", "worst", "failed otherwise"]
 
 
 def test_replay_data_gives_back_the_rollout():

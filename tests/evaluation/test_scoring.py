@@ -84,8 +84,9 @@ def test_an_arm_that_never_acts_has_rates_of_zero():
 
 def test_subgoals_are_counted_by_fate_and_length():
     traces = (SubgoalTrace("navigate_to(kitchen)", 0, 3, "reached"), SubgoalTrace("pick_up(cup)", 3, 4, "stalled"))
-    arms = summarise([dataclasses.replace(rollout(arm="hierarchical"), subgoals=traces), rollout()])
-    assert arms["hierarchical"]["subgoals"] == {"per_episode": 2.0, "actions_each": 2.0, "fates": {"reached": 1, "stalled": 1}}
+    arms = summarise([dataclasses.replace(rollout(arm="hierarchical", actions=("a", "b", "c", "d")), subgoals=traces), rollout()])
+    found = arms["hierarchical"]["subgoals"]
+    assert (found["per_episode"], found["actions_each"], found["fates"]) == (2.0, 2.0, {"reached": 1, "stalled": 1})
     assert arms["flat"]["subgoals"] is None
 
 
@@ -103,7 +104,7 @@ def test_the_interval_holds_the_mean_and_all_numbers_are_plain_json(some):
     arm = summarise(some, resamples=400)["flat"]
     low, high = arm["interval"]
     assert 0 <= low <= arm["macro"] + 1e-9 and arm["macro"] - 1e-9 <= high <= 100
-    assert sum(arm["stops"].values()) == arm["episodes"] == len(some)
+    assert sum(arm["stops"].values()) == sum(arm["diagnosis"].values()) == arm["episodes"] == len(some)
     assert json.loads(json.dumps(arm)) == arm
 
 

@@ -97,7 +97,9 @@ def arm(
         return Arm(name, baselines.do_nothing())
     if name == "flat":
         return _flat(agent, seed, decoding or GREEDY)
-    return _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding)
+    made = _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding)
+    made.origin |= {"annotations": annotations.name} if annotations else {}
+    return made
 
 
 def _agent(

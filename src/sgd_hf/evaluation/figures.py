@@ -147,19 +147,19 @@ def losses(training: dict[str, Any], colors: dict[str, str]) -> str:
     return _both(draw, HALF, NARROW, lambda wide: 290, palette)
 
 
-def stops(arms: dict[str, Any], colors: dict[str, str]) -> str:
-    """Why the episodes of each arm ended, as shares of its episodes with the counts written in."""
+def diagnosis(arms: dict[str, Any], colors: dict[str, str]) -> str:
+    """How the episodes of each arm went, as shares of its episodes with the counts written in."""
     palette = Palette(colors.values())
 
     def draw(figure: Any, wide: bool) -> None:
         axes = figure.add_subplot()
         for row, summary in enumerate(arms.values()):
             left = 0.0
-            for reason, color in colors.items():
-                share = 100 * summary["stops"].get(reason, 0) / summary["episodes"]
+            for label, color in colors.items():
+                share = 100 * summary["diagnosis"].get(label, 0) / summary["episodes"]
                 axes.barh(row, share, left=left, height=0.62, color=palette[color], edgecolor="none")
                 if share >= 6:
-                    axes.text(left + share / 2, row, str(summary["stops"][reason]), ha="center", va="center", size=9, color="#ffffff")
+                    axes.text(left + share / 2, row, str(summary["diagnosis"][label]), ha="center", va="center", size=9, color="#ffffff")
                 left += share
         _rows(axes, list(arms), palette, unit=" %")
 

@@ -13,7 +13,8 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.texts import rejected
-from sgd_hf.evaluation.scoring import LENGTHS, score, wrong_focus
+from sgd_hf.evaluation.diagnosis import LABELS, label
+from sgd_hf.evaluation.scoring import LENGTHS, score
 
 REPLAY_BYTES = 2_300_000
 """room for episode replays in a page, before the figures"""
@@ -34,6 +35,19 @@ STOPS = {
     "move_limit": "move limit",
     "error": "crashed",
 }
+WENT = {
+    "solved": "solved",
+    "out_of_moves": "out of moves, still rising",
+    "no_progress": "no progress",
+    "stuck": "stuck sub-goal",
+    "loop": "loop",
+    "rejected": "rejected actions",
+    "gave_up": "gave up",
+    "wrong_focus": "wrong focus",
+    "failed": "failed otherwise",
+    "crashed": "crashed",
+}
+"""the labels of a diagnosis in words, from good to bad"""
 _ROLES = {"planner": "role-planner", "executor": "role-executor", "flat": "arm-flat"}
 
 
@@ -92,13 +106,12 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
     colors = {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
     training = {role: facts for role, facts in results["training"].items() if facts.get("losses")}
     roles = {role: _ROLES.get(role, f"arm-other-{i % 3}") for i, role in enumerate(training)}
-    stops = {reason: f"stop-{reason}" for reason in STOPS}
     drawn = {
         "intervals": figures.intervals(arms, colors),
         "tasks": figures.tasks(arms, colors),
         "curves": figures.curves(arms, rollouts, results["protocol"]["limit"], colors),
         "losses": figures.losses(training, roles) if training else "",
-        "stops": figures.stops(arms, stops),
+        "diagnosis": figures.diagnosis(arms, {name: f"went-{name}" for name in WENT}),
     }
     data = replays(rollouts, arms, REPLAY_BYTES)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -113,6 +126,9 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
         colors=colors,
         roles=roles,
         stops={reason: STOPS[reason] for reason in STOPS if any(reason in summary["stops"] for summary in arms.values())},
+        went={name: WENT[name] for name in WENT if any(name in summary["diagnosis"] for summary in arms.values())},
+        rules=LABELS,
+        subgoals={arm: summary["subgoals"] for arm, summary in arms.items() if summary["subgoals"]},
         lengths=LENGTHS,
         figures={name: Markup(svg) for name, svg in drawn.items()},
         replays=Markup(_inert({**data, "colors": colors, "stops": STOPS})),
@@ -180,12 +196,12 @@ def replays(rollouts: Iterable[Rollout], arms: Iterable[str], room: int) -> dict
 
 
 def _picks(ranked: Sequence[Rollout]) -> dict[str, Rollout]:
-    """The episodes of one arm to look at first, by label: best, worst, and the first of each way to stop short."""
+    """The episodes of one arm to look at first, by label: best, worst, and the first of each way to go wrong."""
     found = {"best": ranked[0], "worst": ranked[-1]}
     for rollout in ranked:
-        label = "wrong focus" if wrong_focus(rollout) else STOPS.get(rollout.stop, rollout.stop)
-        if rollout.stop != "success":
-            found.setdefault(label, rollout)
+        went = label(rollout)
+        if went != "solved":
+            found.setdefault(WENT[went], rollout)
     return found
 
 
@@ -222,8 +238,8 @@ def _points(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
 
 
 def _count(value: float) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sgd_hf.core.records import Rollout
+from sgd_hf.evaluation.diagnosis import label, looped, subgoal_metrics, wrong_focus
 from sgd_hf.scienceworld.tasks import find
 
 LENGTHS = ("short", "medium", "long")
@@ -21,7 +22,8 @@ def summarise(rollouts: Iterable[Rollout], seed: int = 0, resamples: int = 2000)
     """The summary of each arm, as plain JSON types.
 
     Scores are 0 to 100 (``macro``, ``micro``, ``best_macro``, ``interval``, ``classes``, ``tasks``), shares 0 to 1
-    (``success``, ``rejected_share``); ``mean_moves`` is in simulator ticks. ``interval`` is the 95 % percentile
+    (``success``, ``rejected_share``, ``looped``: episodes with a loop anywhere); ``mean_moves`` is in simulator ticks;
+    ``diagnosis`` counts the episodes of each label of `sgd_hf.evaluation.diagnosis`. ``interval`` is the 95 % percentile
     bootstrap of ``macro``. ``best_macro`` takes the best score before a failure or a crash. A class without a task is None,
     and so is ``subgoals`` for an arm that has none. Raises `InputError` for a task that the simulator has not.
     """
@@ -34,11 +36,6 @@ def summarise(rollouts: Iterable[Rollout], seed: int = 0, resamples: int = 2000)
 def score(rollout: Rollout) -> int:
     """The score under which a rollout counts: 0 for one that failed or crashed."""
     return 0 if rollout.stop in ("failure", "error") else max(rollout.score, 0)
-
-
-def wrong_focus(rollout: Rollout) -> bool:
-    """Whether a rollout failed by focusing on the wrong thing, which ends an episode at once."""
-    return rollout.stop == "failure" and bool(rollout.steps) and rollout.steps[-1].action.lower().startswith("focus")
 
 
 def _summary(rollouts: Sequence[Rollout], seed: int, resamples: int) -> dict[str, Any]:
@@ -60,6 +57,8 @@ def _summary(rollouts: Sequence[Rollout], seed: int, resamples: int) -> dict[str
         "failures": sum(r.stop == "failure" for r in rollouts),
         "focus_failures": sum(map(wrong_focus, rollouts)),
         "stops": dict(sorted(Counter(r.stop for r in rollouts).items())),
+        "diagnosis": dict(sorted(Counter(map(label, rollouts)).items())),
+        "looped": _mean([looped(r.steps) for r in rollouts]),
         "mean_moves": _mean([r.steps[-1].moves if r.steps else 0 for r in rollouts]),
         "mean_actions": actions / len(rollouts),
         "classes": {length: _macro(s for task, s in scores.items() if find(task).length == length) for length in LENGTHS},
@@ -79,6 +78,7 @@ def _subgoals(rollouts: Sequence[Rollout]) -> dict[str, Any] | None:
         "per_episode": len(traces) / len(rollouts),
         "actions_each": _mean([trace.end - trace.start for trace in traces]),
         "fates": dict(sorted(Counter(trace.fate for trace in traces).items())),
+        **subgoal_metrics(rollouts),
     }
 
 

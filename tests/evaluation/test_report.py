@@ -104,7 +104,9 @@ def test_every_number_of_the_overview_is_a_field_of_the_results(page):
             counts = {key.removeprefix(f"{field}."): int(value) for key, value in shown.items() if key.startswith(f"{field}.")}
             assert {key: value for key, value in counts.items() if value} == summary[field]
         for field, value in (summary["subgoals"] or {}).items():
-            if field != "fates":
+            if field == "fates":
+                assert shown["subgoals.fates"] == ", ".join(f"{number} {fate}" for fate, number in value.items())
+            else:
                 as_share = "–" if value is None else f"{100 * value:.0f} %"
                 assert shown[f"subgoals.{field}"] == (f"{value:.1f}" if field in ("per_episode", "actions_each") else as_share)
         assert summary["subgoals"] or not any(key.startswith("subgoals") for key in shown)

@@ -31,8 +31,8 @@ LABELS = {
     "rejected": f"more than half of its last {LATE} actions were rejected",
     "loop": f"an action, or a cycle of up to {CYCLE}, {TURNS} times over in its last {LATE}, with the same replies and score",
     "stuck": f"a sub-goal that had stalled before stalled again within its last {LATE} actions",
-    "out_of_moves": f"the move limit came while its score rose, within its last {LATE} actions",
-    "no_progress": "none of these: the score stood still",
+    "out_of_moves": f"the move limit came while its score rose: within its last {LATE} actions, and their second half if it had no more",
+    "no_progress": "none of these; the score stood still at the end",
 }
 """The labels and their rules, in the order in which they are tried. Rejections come before loops, for an agent that
 repeats what is rejected loops because of it."""
@@ -55,8 +55,7 @@ def label(rollout: Rollout) -> str:
         return "loop"
     if _stuck(rollout):
         return "stuck"
-    rose = max((step.score for step in late), default=0) > max((step.score for step in rollout.steps[:-LATE]), default=0)
-    return "out_of_moves" if rose and rollout.stop == "move_limit" else "no_progress"
+    return "out_of_moves" if rollout.stop == "move_limit" and _rising(rollout.steps) else "no_progress"
 
 
 def wrong_focus(rollout: Rollout) -> bool:
@@ -111,6 +110,11 @@ def subgoal_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
 def _again(names: Sequence[str]) -> bool:
     """Whether the last sub-goal repeats the one before it, or ends an alternation of two."""
     return names[-2:-1] == names[-1:] or len(names) >= 4 and names[-4:-2] == names[-2:]
+
+
+def _rising(steps: Sequence[Step]) -> bool:
+    turn = max(len(steps) - LATE, len(steps) // 2)
+    return max((step.score for step in steps[turn:]), default=0) > max((step.score for step in steps[:turn]), default=0)
 
 
 def _stuck(rollout: Rollout) -> bool:

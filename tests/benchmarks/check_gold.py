@@ -39,7 +39,18 @@ def main() -> None:
         print(line)
     tasks = len({gold.episode.task for gold in golds})
     steps = sum(len(gold.steps) for gold in golds)
-    print(json.dumps({"paths": len(golds), "tasks": tasks, "steps": steps, "replays": 2 * len(golds), "differing": len(differing), "seconds": round(time.perf_counter() - begin, 1)}))
+    print(
+        json.dumps(
+            {
+                "paths": len(golds),
+                "tasks": tasks,
+                "steps": steps,
+                "replays": 2 * len(golds),
+                "differing": len(differing),
+                "seconds": round(time.perf_counter() - begin, 1),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

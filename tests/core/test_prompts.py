@@ -40,7 +40,7 @@ def test_prompts_fit_and_keep_task_state_and_subgoal(events, budget):
         assert sum(len(message["content"]) for message in messages) <= budget - LABEL
         assert [message["role"] for message in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
         first, last = messages[0]["content"], messages[-1]["content"]
-        assert first.startswith(f"task: {TASK}\n") and "\nroom: " in first and "\ninventory: " in first
+        assert first.startswith(f"task: {TASK.lower()}\n") and "\nroom: " in first and "\ninventory: " in first
         assert last.endswith("next sub-goal?") or module != "planner"
         assert "\nsub-goal: " in last or module != "executor"
         assert first.endswith("next action?") and len(messages) <= 2 * FLAT_WINDOW or module != "flat"
@@ -85,9 +85,9 @@ def test_a_turn_says_what_is_new():
     transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""))
     transcript.begin("activate(stove)")
     transcript.act("activate stove", "The stove  is\nnow on.", State(LOOK.format("kitchen", "stove, which is turned on"), ""))
-    assert transcript.executor()[-1]["content"] == "The stove is now on.\nnow: stove (on)\nsub-goal: activate(stove)"
+    assert transcript.executor()[-1]["content"] == "the stove is now on.\nnow: stove (on)\nsub-goal: activate(stove)"
     transcript.act("go to hallway", "You move.", State(LOOK.format("hallway", "painting"), ""))
-    assert transcript.executor()[-1]["content"] == f"You move.\n{transcript.state.text}\nsub-goal: activate(stove)"
+    assert transcript.executor()[-1]["content"] == f"you move.\n{transcript.state.text}\nsub-goal: activate(stove)"
 
 
 @pytest.mark.parametrize("text", ["", "x", " a\n b "])

@@ -20,9 +20,10 @@ def live(annotation, policy, budget):
     """Drive a real policy with a model that answers as the annotation does and a simulator that replies from the
     recording: what was asked, as (module, messages, answer)."""
     gold = annotation.gold
+    actions = [action.lower() for action in gold.actions]
     transcript = Transcript(gold.description, State(gold.look, gold.inventory), budget)
-    answers = {"planner": iter([*(s.subgoal for s in annotation.segments), COMPLETE]), "flat": iter(gold.actions)}
-    answers["executor"] = iter([a for s in annotation.segments for a in (*gold.actions[s.start : s.end], END)])
+    answers = {"planner": iter([*(s.subgoal for s in annotation.segments), COMPLETE]), "flat": iter(actions)}
+    answers["executor"] = iter([a for s in annotation.segments for a in (*actions[s.start : s.end], END)])
     steps = iter(gold.steps)
     asked = []
     running = policy(transcript, ENDLESS)
@@ -39,7 +40,7 @@ def live(annotation, policy, budget):
         else:
             assert isinstance(request, Act)
             step = next(steps)
-            assert request.action == step.action
+            assert request.action == step.action.lower()
             answer = Reply(step.observation, step.look, step.inventory, rejected(step.observation))
 
 
@@ -66,7 +67,7 @@ def test_live_prompts_are_those_of_the_rows(annotations, budget):
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_rows_fit_and_nothing_owed_is_cut(annotations, budget):
     for annotation in annotations:
-        task = flatten(annotation.gold.description)
+        task = flatten(annotation.gold.description).lower()
         labels = [s.subgoal for s in annotation.segments]
         for rows in (planner_rows, executor_rows, flat_rows):
             for messages, subgoal, _ in rows(annotation, budget):
@@ -81,8 +82,9 @@ def test_rows_fit_and_nothing_owed_is_cut(annotations, budget):
 def test_every_action_is_learnt_once_and_end_closes_a_segment(annotations):
     for annotation in annotations:
         ends = [answer for _, answer in unrolled(executor_rows(annotation))]
-        assert [a for a in ends if a != END] == list(annotation.gold.actions) and ends.count(END) == len(annotation.segments)
-        assert [answer for _, answer in unrolled(flat_rows(annotation))] == list(annotation.gold.actions)
+        actions = [action.lower() for action in annotation.gold.actions]
+        assert [a for a in ends if a != END] == actions and ends.count(END) == len(annotation.segments)
+        assert [answer for _, answer in unrolled(flat_rows(annotation))] == actions
 
 
 def test_a_small_budget_shortens_and_counts(annotations):

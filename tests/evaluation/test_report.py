@@ -95,7 +95,10 @@ def test_every_number_of_the_overview_is_a_field_of_the_results(page):
         shown = {key.removeprefix(f"arms.{arm}."): value for key, value in cells.items() if key.startswith(f"arms.{arm}.")}
         assert shown["macro"] == f"{summary['macro']:.1f}"
         assert shown["interval"] == "–".join(f"{bound:.1f}" for bound in summary["interval"])
-        assert shown["success"] == f"{100 * summary['success']:.0f} %" and shown["rejected_share"] == f"{100 * summary['rejected_share']:.0f} %"
+        assert (
+            shown["success"] == f"{100 * summary['success']:.0f} %"
+            and shown["rejected_share"] == f"{100 * summary['rejected_share']:.0f} %"
+        )
         for count in ("episodes", "failures", "errors"):
             assert shown[count] == str(summary[count])
         for length, value in summary["classes"].items():
@@ -144,7 +147,9 @@ def test_hostile_text_is_shown_and_never_run(page, tmp_path):
     shown = page([rollout(text=HOSTILE), rollout(f"$a${HOSTILE[:-1]}", text=HOSTILE)], note=HOSTILE)
     assert not [a for t, a in shown.elements if t == "b" and "onclick" in a] and len(shown.scripts) == 2
     data = shown.data
-    assert {"".join(data["lines"][line] for line in data["texts"][e["steps"][0][1]]) for e in data["episodes"]} == {"".join(HOSTILE.splitlines())}
+    assert {"".join(data["lines"][line] for line in data["texts"][e["steps"][0][1]]) for e in data["episodes"]} == {
+        "".join(HOSTILE.splitlines())
+    }
     assert data["episodes"][0]["description"] == f"Find {HOSTILE}"
 
 

@@ -179,7 +179,7 @@ def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generat
     verb = action.split(" ")[0]
     if reply.rejected and patience.repair and verb != "focus":
         valid = yield Valid()
-        among = tuple(sorted(other for other in valid if other.split(" ")[0] == verb and other != action))
+        among = tuple(sorted(other for other in map(str.lower, valid) if other.split(" ")[0] == verb and other != action))
         if among:
             action = yield Ask(module, _prompt(transcript, module), among=among)
             reply = yield from _act(transcript, Act(action, repaired=True))

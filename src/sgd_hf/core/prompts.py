@@ -4,7 +4,8 @@ Guarantee: a prompt is a pure function of what happened so far. `Transcript` is 
 builder, which replays a gold path, and by the agent, which plays one; both read the same messages from it.
 A prompt never outgrows its budget: the oldest history is dropped first, while the task, the sub-goal, the state
 and the label are never cut (contract 3). The budget is in characters, so that rows serve every tokenizer; the
-trainer proves that they fit its own.
+trainer proves that they fit its own. All is lower case but END, which the simulator does not mind: a name is the
+same text in a state, a sub-goal and an action, so that it can be copied.
 
     planner    one question a sub-goal: task, completed sub-goals, state, last reply, what went wrong
     executor   one conversation a sub-goal, a turn an action, closed by END
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from sgd_hf.core.subgoals import VERBS, parse
 from sgd_hf.core.texts import carried, flatten, room, sights
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 END = "END"
 COMPLETE = "complete_task()"
 BUDGET = 5000
@@ -40,7 +41,7 @@ class State:
 
     @property
     def text(self) -> str:
-        return f"room: {room(self.look)}; {'; '.join(sights(self.look))}\ninventory: {', '.join(carried(self.inventory))}"
+        return f"room: {room(self.look)}; {'; '.join(sights(self.look))}\ninventory: {', '.join(carried(self.inventory))}".lower()
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ class Transcript:
 
     def act(self, action: str, reply: str, state: State) -> None:
         """The simulator has answered an action with a reply and a new state."""
+        action = action.lower()
         self.actions.append(action)
-        self.replies.append(_clip(flatten(reply)))
+        self.replies.append(_clip(flatten(reply).lower()))
         news = _news(self.replies[-1], self.state, state)
         self.state = state
         if self.subgoal:
@@ -110,7 +112,7 @@ class Transcript:
     def planner(self, wrong: str = "") -> list[Message]:
         """The question for the next sub-goal; ``wrong`` says why the last one did not work, if it did not."""
         tail = [self.state.text, self._last(), *([f"went wrong: {_clip(wrong)}"] if wrong else []), "next sub-goal?"]
-        return [_user(self._fit(f"task: {flatten(self.task)}", "done", [past.text for past in self.past], tail, "; "))]
+        return [_user(self._fit(f"task: {flatten(self.task).lower()}", "done", [past.text for past in self.past], tail, "; "))]
 
     def executor(self) -> list[Message]:
         """The conversation about the current sub-goal, up to the next action or END."""
@@ -123,11 +125,11 @@ class Transcript:
         return self._flat
 
     def _executor_head(self) -> str:
-        return self._fit(f"task: {flatten(self.task)}", "", [], [self.state.text, self._last(), f"sub-goal: {self.subgoal}"], "")
+        return self._fit(f"task: {flatten(self.task).lower()}", "", [], [self.state.text, self._last(), f"sub-goal: {self.subgoal}"], "")
 
     def _flat_head(self) -> str:
         recent = [f"{a} -> {r}" for a, r in zip(self.actions, self.replies, strict=True)][-FLAT_WINDOW:]
-        return self._fit(f"task: {flatten(self.task)}", "history", recent, [self.state.text, "next action?"], "\n")
+        return self._fit(f"task: {flatten(self.task).lower()}", "history", recent, [self.state.text, "next action?"], "\n")
 
     def _last(self) -> str:
         return f"last: {self.actions[-1]} -> {self.replies[-1]}" if self.actions else "last: none"
@@ -174,4 +176,4 @@ def _news(reply: str, before: State, after: State) -> str:
         return f"{reply}\n{after.text}"
     seen = set(sights(before.look))
     new = [sight for sight in sights(after.look) if sight not in seen]
-    return f"{reply}\nnow: {'; '.join(new)}" if new else reply
+    return f"{reply}\nnow: {'; '.join(new)}".lower() if new else reply

@@ -169,7 +169,9 @@ def from_row(cls: type[T], row: dict[str, Any]) -> T:
     try:
         return _decode(cls, row)
     except (KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"A row is no {cls.__name__} of this version of sgd-hf ({error!r}); run the stage that wrote it again into another folder.") from None
+        raise StoreError(
+            f"A row is no {cls.__name__} of this version of sgd-hf ({error!r}); run the stage that wrote it again into another folder."
+        ) from None
 
 
 def features(cls: type) -> Any:

@@ -108,7 +108,7 @@ def executor_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tupl
             before = transcript.executor()
             _feed(transcript, step)
             if not _goes_on(before, transcript.executor()):
-                yield answered(before, step.action), segment.subgoal, True
+                yield answered(before, step.action.lower()), segment.subgoal, True
         yield answered(transcript.executor(), END), segment.subgoal, False
         transcript.end("ended")
 
@@ -121,7 +121,7 @@ def flat_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[li
         before, short = transcript.flat(), transcript.shortened
         _feed(transcript, step)
         if number == last or not _goes_on(before, transcript.flat()):
-            yield answered(before, step.action), "", transcript.shortened > short
+            yield answered(before, step.action.lower()), "", transcript.shortened > short
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -102,9 +102,7 @@ def arm(
     return made
 
 
-def _agent(
-    name: str, source: str | Path, seed: int, cuts: dict[str, Cut], noise: tuple[float, str], decoding: Decoding | None
-) -> Arm:
+def _agent(name: str, source: str | Path, seed: int, cuts: dict[str, Cut], noise: tuple[float, str], decoding: Decoding | None) -> Arm:
     agent = SubgoalAgent.from_pretrained(str(source))
     decoding = decoding or Decoding(**agent.config.decoding)
     needed = {"oracle-subgoals": ("executor",), "planner-oracle": ("planner",)}.get(name, ("planner", "executor"))
@@ -162,7 +160,9 @@ def _cuts(folder: Path | None) -> dict[str, Cut]:
 
 def _own(cuts: dict[str, Cut], episode: Episode) -> Cut:
     if episode.key not in cuts:
-        raise InputError(f"The annotations have no accepted one of {episode.key}; annotate the gold paths of the protocol's episodes first.")
+        raise InputError(
+            f"The annotations have no accepted one of {episode.key}; annotate the gold paths of the protocol's episodes first."
+        )
     return cuts[episode.key]
 
 

@@ -23,15 +23,17 @@ def chat_template() -> str:
 
 
 def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
-    """A byte-level BPE trained on ``texts``; digits are single tokens, so that numbers can be read off and copied."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """A byte-level BPE trained on ``texts``, made for copying: digits are single tokens, and a name is the same tokens
+    after a parenthesis as after a space (a text must not have both in a row)."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    bpe.decoder = decoders.ByteLevel()
+    bpe.normalizer = normalizers.Replace("(", "( ")
+    bpe.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("( ", "(")])
     special = [PAD, STOP, *OPENERS]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(

@@ -172,7 +172,9 @@ def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generat
     """One action of a module and its reply; None for END. Where the simulator rejects the action, the module
     chooses once more among the valid actions with the same verb, but never a ``focus on``: a wrong one ends
     the episode."""
-    action = yield Ask(module, _prompt(transcript, module))
+    # A segment is never empty (contract 1), so END is no first answer.
+    fresh = module == "executor" and len(transcript.actions) == transcript.start
+    action = yield Ask(module, _prompt(transcript, module), never=END if fresh else "")
     if action == END:
         return None
     reply = yield from _act(transcript, Act(action))

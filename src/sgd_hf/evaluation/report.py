@@ -53,12 +53,11 @@ _ROLES = {"planner": "role-planner", "executor": "role-executor", "flat": "arm-f
 
 def print_results(results: dict[str, Any], console: Any) -> None:
     """The arms, best first, as a table on a `rich` console."""
-    from rich.box import SIMPLE
     from rich.table import Table
 
     protocol = results["protocol"]
     table = Table(
-        title=f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}", title_justify="left", box=SIMPLE
+        title=f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}", title_justify="left", box=None
     )
     table.add_column("arm", no_wrap=True)
     for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "failed"):

@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.agent.agent import SubgoalAgent, read_json
+from sgd_hf.agent.agent import SubgoalAgent, purpose
 from sgd_hf.agent.decoding import GREEDY, Decoding
 from sgd_hf.agent.plans import Corruption, any_of, draws, noisy, other_arguments, recited
 from sgd_hf.agent.policy import Patience, Policy, flat, guided, planned
-from sgd_hf.core.errors import CheckpointError, InputError
+from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import State, Transcript
 from sgd_hf.core.records import Episode
 from sgd_hf.corpus.annotate import read_annotations
@@ -127,15 +127,13 @@ def _flat(source: str | Path, seed: int, decoding: Decoding) -> Arm:
     from sgd_hf.agent.decoder import Decoder
 
     decoder = Decoder.from_pretrained(source, decoding=decoding)
-    purpose = read_json(Path(source, "sgd.json"))
-    if purpose["role"] != "flat":
-        raise CheckpointError(f"{source} was trained as {purpose['role']}, not as flat; give the folder of a flat checkpoint.")
+    said = purpose(Path(source), "flat")
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-        transcript = Transcript(description, State(look, inventory), purpose["budget"])
+        transcript = Transcript(description, State(look, inventory), said["budget"])
         return transcript, flat(transcript, Patience())
 
-    origin = {"agent": _name(source), "teacher": purpose["teacher"], "flat": decoder.digest}
+    origin = {"agent": _name(source), "teacher": said["teacher"], "flat": decoder.digest}
     return Arm("flat" + decoding.text, begin, {"flat": decoder}, origin, seed)
 
 

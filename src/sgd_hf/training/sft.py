@@ -54,7 +54,8 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
             "raise max_length or build the data with a smaller --budget."
         )
     out.mkdir(parents=True, exist_ok=True)
-    write_json(manifest, {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()})
+    begun = {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()}
+    write_json(manifest, begun)
 
     class Watch(TrainerCallback):
         """Times the steps without the loading, and says in a file how far the run is, for whoever shows it."""
@@ -82,10 +83,10 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
         trainer.save_model(str(out))
         for leftover in ("training_args.bin", PROGRESS):
             (out / leftover).unlink(missing_ok=True)
-        write_json(out / "sgd.json", {"role": student.role, **_purpose(origin), "training": summary, "versions": versions()})
+        write_json(out / "sgd.json", {"role": student.role, **_purpose(origin), "training": summary, "versions": begun["versions"]})
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-        write_json(manifest, {"stage": "train", "format": FORMAT, "config": identity, "versions": versions(), "summary": summary})
+        write_json(manifest, {**begun, "summary": summary})
     return summary
 
 

@@ -70,6 +70,46 @@ def data(annotations, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def paper_data(data):
+    """The same episodes as a folder of rows in the paper's style."""
+    from sgd_hf.corpus.build import build
+
+    build([data.parent / "annotations" / split for split in ("train", "dev", "test")], data.parent / "paper-data", style="paper")
+    return data.parent / "paper-data"
+
+
+@pytest.fixture(scope="session")
+def t5(texts, tmp_path_factory):
+    """The folder of a tiny T5 with random weights, its tokenizer trained on the rows: what stands in for FLAN-T5, and
+    like it has an output layer of its own."""
+    import json
+
+    import torch
+    from tokenizers import Tokenizer, models, trainers
+    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+
+    unigram = Tokenizer(models.Unigram())
+    unigram.pre_tokenizer = T5Tokenizer().backend_tokenizer.pre_tokenizer
+    special = ["<pad>", "</s>", "<unk>"]
+    alphabet = sorted({character for text in texts for character in text if not character.isspace()})
+    trainer = trainers.UnigramTrainer(
+        vocab_size=600, unk_token="<unk>", special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    unigram.train_from_iterator(sorted(set(texts))[::20], trainer)
+    vocabulary = json.loads(unigram.to_str())["model"]["vocab"]
+    tokenizer = T5Tokenizer(vocab=[tuple(entry) for entry in vocabulary], extra_ids=0)
+    torch.manual_seed(0)
+    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "feed_forward_proj": "gated-gelu"}
+    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, tie_word_embeddings=False, dropout_rate=0.0, **shape)
+    folder = tmp_path_factory.mktemp("t5")
+    model = T5ForConditionalGeneration(config)
+    model.lm_head.weight = torch.nn.Parameter(0.1 * torch.randn(len(tokenizer), config.d_model))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def texts(annotations):
     """Every message of every planner, executor and flat row of the recorded episodes."""
     from sgd_hf.corpus.build import executor_rows, flat_rows, planner_rows

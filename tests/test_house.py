@@ -12,7 +12,7 @@ from sgd_hf.core.assets import asset
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sgd_hf"
-ROOMS = ("core", "scienceworld", "corpus", "training", "agent", "evaluation", "release", "cli")
+ROOMS = ("core", "scienceworld", "corpus", "training", "agent", "evaluation", "metrics", "release", "cli")
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem not in ("__init__", "__main__"))
 
 
@@ -58,14 +58,8 @@ def test_no_path_of_one_machine_is_in_the_tree():
             assert not found, f"{name}: {found[0]!r}"
 
 
-@pytest.mark.parametrize("path", sorted(asset("recipes").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_recipe_is_read_strictly(path, tmp_path):
-    if path.parent.name == "accelerate":
-        from accelerate.commands.config.config_args import ClusterConfig
+@pytest.mark.parametrize("path", sorted(asset("recipes", "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_reads_every_launch_configuration(path):
+    from accelerate.commands.config.config_args import ClusterConfig
 
-        ClusterConfig.from_yaml_file(str(path))
-        return
-    from sgd_hf.training.recipe import read_recipe
-
-    student, config = read_recipe(path, "data", tmp_path)
-    assert student.role == path.stem and config.assistant_only_loss and not config.packing and config.seed == 0
+    ClusterConfig.from_yaml_file(str(path))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgd_hf.core.prompts import FLAT_WINDOW, LABEL, State, Transcript, answered, flatten
+from sgd_hf.core.prompts import FLAT_WINDOW, LABEL, PAPER_HISTORY, STYLES, PaperTranscript, State, Transcript, answered, as_text, flatten
 
 LOOK = "This room is called the {}. In it, you see: \n\tthe agent\n\ta {}\nYou also see:\n\tA door to the hallway (that is open)\n"
 names = st.sampled_from(["kitchen", "workshop", "hallway"])
@@ -16,9 +16,9 @@ begins = st.tuples(st.just("begin"), st.sampled_from(["measure(ice)", "navigate_
 TASK = "Your task is to find a(n) living thing."
 
 
-def played(events, budget):
+def played(events, budget, style=Transcript):
     """A transcript after some events, and its prompts on the way; events that cannot follow are left out."""
-    transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
+    transcript = style(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
     prompts = []
     for kind, *rest in events:
         if kind == "act":
@@ -57,16 +57,66 @@ def test_what_is_dropped_is_the_oldest(events):
     assert listed == ("; ".join(whole[dropped:]) or "nothing")
 
 
-@given(st.lists(acts | begins | ends, max_size=30))
-def test_a_prompt_depends_on_the_events_alone(events):
+@given(st.lists(acts | begins | ends, max_size=40), st.sampled_from([1300, 1600, 5000]))
+def test_the_papers_prompts_are_one_message_with_all_but_the_oldest(events, budget):
+    transcript, prompts = played(events, budget, PaperTranscript)
+    for module, (message,) in prompts:
+        content = message["content"]
+        assert len(content) <= budget - LABEL and message["role"] == "user"
+        head, *lines = content.split("\n")
+        names = [line.split(" ", 1)[0].rstrip(":") for line in lines]
+        own = {"planner": ["time", "done"], "executor": ["time", "done", "sub-goal"], "flat": ["time"]}[module]
+        assert head == f"task: {TASK.lower()}" and names == [*own, "history", "room", "inventory", "visited", "next"]
+    content = transcript.planner()[0]["content"]
+    assert transcript.state.text in content and f"\ntime: {len(transcript.actions)}\n" in content
+    happened = []
+    for i in range(len(transcript.actions) + 1):
+        ends = [past for past in transcript.past if past.end == i]
+        happened += [f"END -> {past.subgoal} {'failed' if past.fate == 'stalled' else 'is done'}" for past in ends]
+        happened += [f"{transcript.actions[i]} -> {transcript.replies[i]}"] if i < len(transcript.actions) else []
+    whole = {"done": "; ".join(past.text for past in transcript.past), "history": " | ".join(happened[-PAPER_HISTORY:])}
+    for line in content.split("\n"):
+        name, _, rest = line.partition(": ")
+        if name in whole:
+            assert rest == (whole[name] or "nothing")
+        elif name.split(" (")[0] in whole:
+            assert whole[name.split(" (")[0]].endswith("" if rest == "nothing" else rest)
+
+
+def test_the_paper_shows_ends_and_rooms_in_order():
+    events = [("begin", "measure(ice)"), ("act", "use thermometer on ice", "-3 degrees", State(LOOK.format("hallway", "chair"), ""))]
+    events += [("end", "ended"), ("begin", "navigate_to(kitchen)"), ("act", "WAIT", "You wait.", State(LOOK.format("kitchen", "a"), ""))]
+    transcript, _ = played(events, 5000, PaperTranscript)
+    prompt = transcript.executor()[0]["content"]
+    assert "\ntime: 2\ndone: measure(ice)\nsub-goal: navigate_to(kitchen)\n" in prompt
+    assert "\nhistory: use thermometer on ice -> -3 degrees | END -> measure(ice) is done | wait -> you wait.\n" in prompt
+    assert "\nvisited rooms: kitchen, hallway\nnext action?" in prompt
+    transcript.end("stalled")
+    prompt = transcript.planner("no door")[0]["content"]
+    assert "\ndone: measure(ice) -> -3 degrees; navigate_to(kitchen) (failed)\nwent wrong: no door\n" in prompt
+    assert " | END -> navigate_to(kitchen) failed\n" in prompt and "sub-goal: " not in prompt.replace("next sub-goal?", "")
+
+
+def test_a_style_is_known_by_its_version():
+    assert {name: style.version for name, style in STYLES.items()} == {"turns": "2", "paper": "paper-1"}
+
+
+def test_a_conversation_as_text_keeps_every_word():
+    messages = [{"role": "user", "content": "task: boil\nroom: kitchen"}, *answered([], "wait"), {"role": "user", "content": "you wait."}]
+    assert as_text(messages, "</s>") == "task: boil </s> room: kitchen </s> > wait </s> you wait."
+
+
+@pytest.mark.parametrize("style", [Transcript, PaperTranscript])
+@given(events=st.lists(acts | begins | ends, max_size=30))
+def test_a_prompt_depends_on_the_events_alone(style, events):
     def without_looking(budget):
-        transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
+        transcript = style(TASK, State(LOOK.format("kitchen", "chair"), ""), budget)
         for kind, *rest in events:
             if kind == "act" or (kind == "end") == bool(transcript.subgoal):
                 getattr(transcript, kind)(*rest)
         return transcript
 
-    transcript, _ = played(events, 1500)
+    transcript, _ = played(events, 1500, style)
     assert transcript.planner("it failed") == without_looking(1500).planner("it failed")
     if transcript.subgoal:
         assert transcript.executor() == without_looking(1500).executor()

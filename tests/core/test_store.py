@@ -49,6 +49,24 @@ def test_a_tail_torn_at_every_byte_costs_that_row_only(tmp_path):
         assert rows.read_bytes() == whole
 
 
+def test_a_journal_beside_the_rows_is_kept_mended_and_closed_with_them(tmp_path):
+    with Store(tmp_path / "a", "collect", CONFIG) as store:
+        raw = store.journal("raw")
+        raw.append("r0", {"text": "ü"}, sync=False)
+        with pytest.raises(ValueError, match="r0"):
+            raw.append("r0", {})
+        raw.append("r1", {"text": ""})
+        store.finish({})
+    with pytest.raises(ValueError, match="closed"):
+        raw.append("r2", {})
+    path = tmp_path / "a" / "raw.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert not list(read_rows(tmp_path / "a", "collect"))
+    with Store(tmp_path / "a", "collect", CONFIG) as store:
+        assert store.journal("raw").keys == {"r0"}
+    assert [row["text"] for row in read_rows(tmp_path / "a", "collect", journal="raw")] == ["ü"]
+
+
 def test_the_only_row_torn_leaves_an_empty_file(tmp_path):
     folder = filled(tmp_path / "a", 1)
     (folder / "rows.jsonl").write_bytes((folder / "rows.jsonl").read_bytes()[:-1])
@@ -149,7 +167,7 @@ def test_a_full_disk_is_one_sentence_and_earlier_rows_stay(tmp_path, monkeypatch
             if call == "fsync":
                 monkeypatch.setattr(module.os, "fsync", full)
             else:
-                store._rows = open("/dev/full", "ab")
+                store._rows._file = open("/dev/full", "ab")
             store.append("k1", {"n": 1})
 
     def full(_):

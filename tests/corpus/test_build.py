@@ -1,12 +1,13 @@
 """Rows and prompts (contracts 2 and 3): what a student learns from is what the live policy asks, byte for byte."""
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 
 from sgd_hf.agent.policy import Act, Ask, Patience, Reply, flat, hierarchical
 from sgd_hf.core.errors import InputError, StoreError
-from sgd_hf.core.prompts import BUDGET, COMPLETE, END, PROMPT_VERSION, State, Transcript, flatten
+from sgd_hf.core.prompts import BUDGET, COMPLETE, END, PAPER_BUDGET, PROMPT_VERSION, PaperTranscript, State, Transcript, flatten
 from sgd_hf.core.records import to_row
 from sgd_hf.core.store import Store, read_manifest
 from sgd_hf.core.texts import rejected
@@ -16,12 +17,12 @@ ENDLESS = Patience(actions=1000, rejections=1000, repeats=1000, repair=False, po
 BUDGETS = (BUDGET, 2500, 2000)
 
 
-def live(annotation, policy, budget):
+def live(annotation, policy, budget, style=Transcript):
     """Drive a real policy with a model that answers as the annotation does and a simulator that replies from the
     recording: what was asked, as (module, messages, answer)."""
     gold = annotation.gold
     actions = [action.lower() for action in gold.actions]
-    transcript = Transcript(gold.description, State(gold.look, gold.inventory), budget)
+    transcript = style(gold.description, State(gold.look, gold.inventory), budget)
     answers = {"planner": iter([*(s.subgoal for s in annotation.segments), COMPLETE]), "flat": iter(actions)}
     answers["executor"] = iter([a for s in annotation.segments for a in (*actions[s.start : s.end], END)])
     steps = iter(gold.steps)
@@ -62,6 +63,40 @@ def test_live_prompts_are_those_of_the_rows(annotations, budget):
             assert [(m, a) for name, m, a in asked if name == module] == unrolled(rows(annotation, budget)), annotation.key
         asked = live(annotation, flat, budget)
         assert [(m, a) for _, m, a in asked] == unrolled(flat_rows(annotation, budget)), annotation.key
+
+
+@pytest.mark.parametrize("budget", [PAPER_BUDGET, 2000])
+def test_live_prompts_in_the_papers_style_are_those_of_the_rows(annotations, budget):
+    for annotation in annotations:
+        asked = live(annotation, hierarchical, budget, PaperTranscript)
+        executed = unrolled(executor_rows(annotation, budget, PaperTranscript))
+        assert [(m, a) for name, m, a in asked if name == "executor"] == executed, annotation.key
+        learnt = unrolled(planner_rows(annotation, budget, PaperTranscript))
+        decided = [(m, a) for name, m, a in asked if name == "planner"]
+        assert decided[0] == learnt[0] and decided == [pair for pair in learnt if pair in decided], annotation.key
+        asked = live(annotation, flat, budget, PaperTranscript)
+        assert [(m, a) for _, m, a in asked] == unrolled(flat_rows(annotation, budget, PaperTranscript)), annotation.key
+
+
+def test_a_planner_asked_before_every_action_reads_its_rows(annotations):
+    """As in the paper: it stays with a sub-goal until its last action is done, and then its answer takes the place."""
+    unlike = [a for a in annotations if all(one.subgoal != two.subgoal for one, two in pairwise(a.segments))]
+    assert len(unlike) > len(annotations) / 2
+    for annotation in unlike:
+        gold = annotation.gold
+        rows = unrolled(planner_rows(annotation, PAPER_BUDGET, PaperTranscript))
+        assert len(rows) == len(gold.steps) + len(annotation.segments) + 1
+        learnt = {messages[0]["content"]: answer for messages, answer in rows}
+        transcript = PaperTranscript(gold.description, State(gold.look, gold.inventory))
+        running = hierarchical(transcript, ENDLESS, every_step=True)
+        request = next(running)
+        for step in gold.steps:
+            while request.module == "planner":
+                request = running.send(learnt[request.messages[0]["content"]])
+            assert running.send(step.action.lower()) == Act(step.action.lower())
+            request = running.send(Reply(step.observation, step.look, step.inventory, rejected(step.observation)))
+        assert [past.subgoal for past in transcript.past] + [transcript.subgoal] == [s.subgoal for s in annotation.segments]
+        assert learnt[request.messages[0]["content"]] == COMPLETE
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -112,6 +147,17 @@ def test_the_folder_loads_as_a_data_set(data):
     assert {"messages", "subgoal", "task", "split", "teacher"} <= set(planner.column_names)
     assert set(planner["teacher"]) == {"rules"} and set(planner["prompt_version"]) == {PROMPT_VERSION}
     assert all(messages[-1]["content"] == subgoal for messages, subgoal in zip(planner["messages"], planner["subgoal"], strict=True))
+
+
+def test_a_folder_says_its_style(paper_data):
+    from datasets import load_dataset
+
+    manifest = read_manifest(paper_data, "build", complete=True)
+    assert (manifest["config"]["prompt_version"], manifest["config"]["budget"]) == ("paper-1", PAPER_BUDGET)
+    for role in ("planner", "executor", "flat"):
+        rows = load_dataset(str(paper_data), role, split="train")
+        assert set(rows["prompt_version"]) == {"paper-1"} and {len(messages) for messages in rows["messages"]} == {2}
+        assert 0 < manifest["summary"]["characters"][role] <= PAPER_BUDGET
 
 
 def test_building_again_replaces_and_gives_the_same_files(annotations, tmp_path):

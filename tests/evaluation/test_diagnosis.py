@@ -137,7 +137,22 @@ def test_grounded_means_seen_before_the_subgoal_began():
     assert share("focus_on(pea plant)", 1) == 1, "from the description"
     assert (share("pick_up(metal pot)", 1), share("pick_up(metal pot)", 2)) == (0, 1), "from the look after the second action"
     assert (share("pick_up(blue jug)", 2), share("pick_up(blue jug)", 3)) == (0, 1), "from the third observation"
-    assert share("pick_up(metal pot)", 0) is None, "the first look is not recorded"
+    assert share("pick_up(metal pot)", 0) == 0
+
+
+def test_what_is_seen_and_carried_at_the_start_grounds_the_first_subgoal():
+    def share(name, **first):
+        return subgoal_metrics([dataclasses.replace(rollout(steps("wait"), goals=goals(name)), **first)])["grounded"]
+
+    assert share("pick_up(metal pot)", look=KITCHEN) == share("drop(thermometer)", inventory="In it:\n\ta thermometer\n") == 1
+    assert share("pick_up(metal pot)", look=HALLWAY) == 0
+
+
+def test_parsed_is_the_share_of_all_answers_of_the_planner():
+    def share(*counts):
+        return subgoal_metrics([dataclasses.replace(CASES["loop"], planned=p, unusable=u) for p, u in counts])["parsed"]
+
+    assert share((10, 1), (30, 0)) == 39 / 40 and share((3, 3)) == 0 and share((0, 0)) is None
 
 
 stops = st.sampled_from(["success", "failure", "move_limit", "no_progress", "gave_up", "error"])
@@ -178,9 +193,8 @@ def test_rates_are_shares_and_grounding_is_that_of_the_grammar(some):
     judged = []
     for r in some:
         for trace in r.subgoals:
-            if trace.start:
-                seen = [r.description, *(t for s in r.steps[: trace.start] for t in (s.look, s.inventory, s.observation))]
-                judged.append(grounded(parse(trace.subgoal), "\n".join(seen)))
+            seen = [r.description, *(t for s in r.steps[: trace.start] for t in (s.look, s.inventory, s.observation))]
+            judged.append(grounded(parse(trace.subgoal), "\n".join(seen)))
     assert found["grounded"] == (sum(judged) / len(judged) if judged else None)
 
 

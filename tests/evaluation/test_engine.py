@@ -204,6 +204,26 @@ class Writer:
         return [("wait1", "look around")[len(ask.messages) % 2] for ask in asks]
 
 
+@pytest.mark.slow
+def test_a_rollout_says_what_was_there_first_and_how_often_the_planner_said_nothing_usable():
+    path = next(path for path in gold_paths() if path.episode == SHORT[0])
+    answers = ["navigate_to(kitchen)", "and now?", "fly()"]
+
+    def policy():
+        for _ in answers:
+            yield Ask("planner", [])
+
+    class Said:
+        def write(self, *_, **__):
+            return answers[len(asked.append(0) or asked) - 1]
+
+    asked = []
+    made = Arm("asking", lambda episode, d, look, inventory: (Transcript(d, State(look, inventory)), policy()), {"planner": Said()})
+    [found] = play_all(SHORT[:1], made, RECORDED, 1)
+    assert (found.look, found.inventory, found.description) == (path.look, path.inventory, path.description)
+    assert (found.planned, found.unusable) == (3, 2)
+
+
 def talking(module):
     """An arm that asks its module before every action."""
 

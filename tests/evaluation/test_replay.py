@@ -109,6 +109,30 @@ def test_a_settled_end_cannot_be_claimed_for_actions_that_merely_run_out(env, ro
     assert "stop" not in fields(dataclasses.replace(short, stop="gave_up"), out)
 
 
+@pytest.mark.parametrize("field", ["look", "inventory"])
+def test_a_changed_first_state_is_named(rollout, again, field):
+    assert fields(dataclasses.replace(rollout, **{field: "nothing"}), again) == [field]
+
+
+def test_a_protocol_that_says_otherwise_now_is_named(tampered, monkeypatch):
+    folder = tampered(lambda rows: None)
+    assert replay(folder).unnamed
+    monkeypatch.setattr(module, "protocol", lambda name: PROTOCOL)
+    assert not replay(folder).unnamed and replay(folder).mismatches == ()
+    other = Protocol("three", EPISODES[::-1], *LIMITS)
+    monkeypatch.setattr(module, "protocol", lambda name: other)
+    [mismatch] = replay(folder).mismatches
+    assert (mismatch.field, mismatch.stored, mismatch.replayed) == ("protocol's digest", PROTOCOL.digest, other.digest)
+
+
+def test_episodes_that_are_missing_or_foreign_are_named(tampered, monkeypatch):
+    folder = tampered(lambda rows: None)
+    others = Protocol("three", (*EPISODES[1:], *first("dev", 1, ("boil",))), *LIMITS)
+    monkeypatch.setattr(module, "protocol", lambda name: others)
+    found = {mismatch.key: mismatch.stored for mismatch in replay(folder).mismatches if mismatch.field == "episode"}
+    assert found == {others.episodes[-1].key: "missing", EPISODES[0].key: "played"}
+
+
 def test_long_texts_are_shown_where_they_part(rollout, again):
     text = rollout.description + " Then stop."
     [mismatch] = compared(dataclasses.replace(rollout, description=text), again)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
+from sgd_hf.evaluation import match
 from sgd_hf.evaluation.figures import score_curve
 from sgd_hf.evaluation.report import overview, print_results, replays, verdict, write_report
 from sgd_hf.evaluation.scoring import summarise
@@ -24,7 +25,8 @@ def rollout(arm="hierarchical", task="find-plant", variation=0, scores=(0, 50, 1
     steps = tuple(Step(f"look at plant {i}", text, look, "nothing", s, 3 * i, False) for i, s in enumerate(scores, 1))
     goals = (SubgoalTrace("focus_on(plant)", 0, len(steps), "ended"),) if arm == "hierarchical" else ()
     last = scores[-1] if scores else 0
-    return Rollout(episode(task, variation), arm, f"Find {text}", steps, goals, max(last, 0), last, max([0, *scores]), stop, 0, 0)
+    start = {"look": look.replace("kitchen", "hallway"), "inventory": "an orange"}
+    return Rollout(episode(task, variation), arm, f"Find {text}", steps, goals, max(last, 0), last, max([0, *scores]), stop, 0, 0, **start)
 
 
 def some():
@@ -180,6 +182,7 @@ def test_replay_data_gives_back_the_rollout():
 
     for shown in data["episodes"]:
         lived = by_key[shown["key"]]
+        assert tuple(map(text, shown["start"])) == (lived.look.rstrip("\n"), lived.inventory)
         assert [s[0] for s in shown["steps"]] == [s.action for s in lived.steps]
         assert [(text(s[1]), text(s[2]), text(s[3])) for s in shown["steps"]] == [
             (s.observation, s.look.rstrip("\n"), s.inventory) for s in lived.steps
@@ -217,6 +220,17 @@ def test_training_and_stages_may_be_absent_and_are_shown_when_present(page):
     shown = page(some(), training=TRAINING, stages={"train": 490.0}, corpus={"paths": 640})
     assert "Training loss" in shown.text and "1 234 567" in shown.text and "0.125" in shown.text
     assert "train 8.2 min" in shown.text and "640" in shown.text
+
+
+def test_agreement_with_the_annotation_is_shown_where_it_was_measured(page):
+    rows = [{"task": "boil", "expected": "wait(1)", "answer": answer} for answer in ("wait(1)", "wait(2)", "?", "use(cup)")]
+    found = {"agent": "mine", "teacher": "rules", **match.summarise(rows)}
+    assert "Planner against the annotation" not in page(some()).text
+    shown = page(some(), match=[found])
+    assert "mine, teacher rules" in shown.text
+    fields = ("subgoals", "parsed", "verb_match", "exact_match")
+    assert [shown.cells[f"match.0.{field}"] for field in fields] == ["4", "75 %", "50 %", "25 %"]
+    assert shown.cells["match.0.tasks.boil.exact_match"] == "25 %"
 
 
 def test_the_verdict_does_not_flatter():

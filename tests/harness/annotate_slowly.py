@@ -3,18 +3,25 @@
 python annotate_slowly.py GOLD OUT SECONDS
 """
 
+import asyncio
 import sys
-import time
+from contextlib import asynccontextmanager
 
 from sgd_hf.corpus.annotate import annotate
 from sgd_hf.corpus.teachers import RuleTeacher
 
 
 class SlowTeacher(RuleTeacher):
-    def complete(self, golds):
-        time.sleep(float(sys.argv[3]))
-        return super().complete(golds)
+    @asynccontextmanager
+    async def session(self):
+        async with super().session() as ask:
+
+            async def slowly(question):
+                await asyncio.sleep(float(sys.argv[3]))
+                return await ask(question)
+
+            yield slowly
 
 
 if __name__ == "__main__":
-    annotate(sys.argv[1], sys.argv[2], SlowTeacher(), batch=1)
+    annotate(sys.argv[1], sys.argv[2], SlowTeacher())

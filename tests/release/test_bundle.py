@@ -1,148 +1,197 @@
-"""A release is what plain libraries load, and its cards say what the results file says."""
+"""A release is what plain libraries load, the same bytes each time, and nothing that does not belong."""
 
 import json
 import re
+import shutil
 
 import pytest
 
 from sgd_hf.core.errors import CheckpointError, StoreError
-from sgd_hf.core.store import write_json
-from sgd_hf.release.bundle import CHECKPOINT, release
+from sgd_hf.core.safety import refuse_unsafe
+from sgd_hf.release.artifacts import ORDER
+from sgd_hf.release.bundle import pin, release, weights
 from sgd_hf.release.cards import CONFIGURATIONS
 
 pytestmark = pytest.mark.slow
 
-ARM = {"macro": 61.234, "interval": [50.127, 71.876], "success": 0.375, "episodes": 24}
-RESULTS = {
-    "protocol": {"name": "quickstart", "digest": "0123456789ab", "limit": 100, "patience": 50, "simplification": "easy", "episodes": 24},
-    "seed": 7,
-    "commit": "abcdef012345",
-    "simulator": {"simulator": "scienceworld 1.2.3", "jar": "fedcba9876543210", "jvm": "-XX:hashCode=2"},
-    "teacher": "rules",
-    "arms": {"hierarchical": ARM, "flat": ARM | {"macro": 43.219}, "oracle": ARM | {"macro": 98.765}},
-    "note": "Trained for a moment.",
-}
 ROLES = ("planner", "executor", "flat")
-REPOSITORIES = (*ROLES, "agent", "dataset")
+NAMES = ("dataset", "planner", "executor", "flat", "agent", "rollouts", "metric", "demo")
 
 
 @pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory):
-    write_json(run / "results.json", RESULTS)
+def bundle(scored, tmp_path_factory):
     out = tmp_path_factory.mktemp("release") / "release"
-    assert release(run, out) == [out / name for name in REPOSITORIES]
+    assert tuple(artifact.name for artifact in release(scored, out)) == NAMES
     return out
 
 
-def test_nothing_stands_there_that_is_not_meant_to(bundle):
-    assert {path.name for path in bundle.iterdir()} == set(REPOSITORIES)
+@pytest.fixture
+def copy(scored, tmp_path):
+    """A run that a test may spoil."""
+    return shutil.copytree(scored, tmp_path / "run")
+
+
+def test_artifacts_come_in_the_order_of_what_they_name(bundle):
+    assert {path.name for path in bundle.iterdir()} == set(NAMES)
+    assert list(NAMES) == [name for name in ORDER if name in NAMES]
+
+
+def test_a_folder_holds_what_it_should(bundle):
     for role in ROLES:
         files = {path.name for path in (bundle / role).iterdir()}
-        assert files <= {*CHECKPOINT, "README.md"}
         assert files >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sgd.json", "README.md"}
     assert {path.name for path in (bundle / "agent").iterdir()} == {"config.json", "README.md"}
     tables = {f"{config}/{split}" for config in CONFIGURATIONS for split in ("train", "validation", "test")}
-    found = {str(path.relative_to(bundle / "dataset")) for path in (bundle / "dataset").rglob("*") if path.is_file()}
-    assert {re.sub(r"-[0-9a-f]{12}\.parquet$", "", name) for name in found} == {"README.md", *tables}
+    found = {str(path.relative_to(bundle / "dataset")) for path in (bundle / "dataset").rglob("*.parquet")}
+    assert {re.sub(r"(-[0-9a-f]{12})?\.parquet$", "", name) for name in found} == tables
+    assert (bundle / "dataset" / "manifest.json").exists()  # by which `sgd train` knows what it trains on
 
 
-def test_the_data_set_loads(bundle, run):
+def test_the_same_run_gives_the_same_bytes(bundle, scored, tmp_path):
+    for artifact in release(scored, tmp_path / "again"):
+        files = artifact.files()
+        assert files.keys() == {
+            p.relative_to(bundle / artifact.name).as_posix() for p in (bundle / artifact.name).rglob("*") if p.is_file()
+        }
+        for name, path in files.items():
+            assert path.read_bytes() == (bundle / artifact.name / name).read_bytes(), name
+
+
+def test_the_data_set_loads(bundle, scored):
     from datasets import load_dataset
 
     for config in CONFIGURATIONS:
-        assert (
-            load_dataset(str(bundle / "dataset"), config)["train"].to_list() == load_dataset(str(run / "data"), config)["train"].to_list()
-        )
+        rows = load_dataset(str(bundle / "dataset"), config)
+        assert set(rows) == {"train", "validation", "test"}
+        if config != "episodes":
+            assert rows["train"].to_list() == load_dataset(str(scored / "data"), config)["train"].to_list()
     assert load_dataset(str(bundle / "dataset"), split="train")[0]["messages"][-1]["role"] == "assistant"
 
 
-def test_the_agent_plays_with_the_modules_beside_it(bundle, run):
+def test_the_rollouts_load_as_they_were_stored(bundle, scored):
+    from datasets import load_dataset
+
+    from sgd_hf.core.records import Rollout, from_row
+    from sgd_hf.evaluation.rollouts import read_rollouts
+
+    stored = {r.key: r for folder in (scored / "evaluation").iterdir() for r in read_rollouts(folder)}
+    assert {r.key: r for r in (from_row(Rollout, row) for row in load_dataset(str(bundle / "rollouts"))["validation"])} == stored
+
+
+def test_a_trace_holds_the_episode(bundle, scored):
+    from sgd_hf.evaluation.rollouts import read_rollouts
+
+    for rollout in read_rollouts(scored / "evaluation" / "hierarchical"):
+        if not rollout.subgoals:
+            continue
+        path = bundle / "rollouts" / "traces" / "hierarchical" / f"{rollout.episode.task}-{rollout.episode.variation}.jsonl"
+        session, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert session["type"] == "session"
+        messages = [line["message"] for line in lines]
+        assert [m["content"] for m in messages if m["role"] == "assistant"] == [step.action for step in rollout.steps]
+        assert [m["reasoningContent"] for m in messages if "reasoningContent" in m] == [
+            s.subgoal for s in rollout.subgoals if s.end > s.start
+        ]
+
+
+def test_the_agent_plays_with_the_modules_beside_it(bundle, scored):
     from sgd_hf.agent.agent import SubgoalAgent
-    from sgd_hf.agent.decoder import Decoder
 
     modules = SubgoalAgent.from_pretrained(bundle / "agent").modules()
-    for name, module in modules.items():
-        assert module.digest == Decoder.from_pretrained(run / name).digest
-        assert isinstance(module.write([{"role": "user", "content": "task: find"}]), str)
+    assert {name: module.digest for name, module in modules.items()} == {k: v for k, v in weights(scored).items() if k != "flat"}
+    assert all(isinstance(module.write([{"role": "user", "content": "task: find"}]), str) for module in modules.values())
 
 
-def test_a_module_answers_with_transformers_alone(bundle):
-    """What the card's code does."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    for role in ROLES:
-        tokenizer, model = AutoTokenizer.from_pretrained(bundle / role), AutoModelForCausalLM.from_pretrained(bundle / role)
-        inputs = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "task: find"}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        output = model.generate(**inputs, max_new_tokens=4)
-        assert isinstance(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True), str)
-
-
-@pytest.mark.parametrize("name", REPOSITORIES)
-def test_a_card_is_finished(bundle, name):
-    text = (bundle / name / "README.md").read_text()
-    for placeholder in ("{{", "}}", "{%", "More Information Needed", "TODO", "None", "Undefined"):
-        assert placeholder not in text
-    assert "rules" in text and text.startswith("---\n")
-    # a table that is interrupted by an empty line is none
-    rows = text.splitlines()
-    assert not any(row == "" and rows[i - 1].startswith("|") and rows[i + 1].startswith("|") for i, row in enumerate(rows[1:-1], 1))
-    assert text.count("```") % 2 == 0
-
-
-@pytest.mark.parametrize("name", (*ROLES, "agent"))
-def test_front_matter_and_numbers_of_a_model_card(bundle, name):
-    from huggingface_hub import ModelCard
-
-    arm = "flat" if name == "flat" else "hierarchical"
-    card = ModelCard.load(bundle / name / "README.md")
-    said = card.data.to_dict()
-    assert said["license"] == "apache-2.0" and said["library_name"] == ("sgd-hf" if name == "agent" else "transformers")
-    assert [result.metric_value for result in card.data.eval_results] == [RESULTS["arms"][arm]["macro"]]
-    for other, summary in RESULTS["arms"].items():
-        bold = "**" if other == arm else ""
-        low, high = summary["interval"]
-        assert f"| {bold}{other}{bold} | {summary['macro']:.1f} | {low:.1f}–{high:.1f} | 38 % | 24 |" in card.text
-    for fact in ("quickstart", "0123456789ab", "24 episodes", "scienceworld 1.2.3", "seed 7", "abcdef012345", RESULTS["note"]):
-        assert fact in card.text
+def test_a_pinned_agent_names_repositories_and_commits(scored, tmp_path):
+    artifacts = {artifact.name: artifact for artifact in release(scored, tmp_path, org="acme", student="tiny")}
+    names, commits = (
+        {name: artifact.id for name, artifact in artifacts.items()},
+        {"planner": "p" * 40, "executor": "e" * 40, "agent": "a" * 40},
+    )
+    for name in ("agent", "demo"):
+        pin(artifacts[name], commits, names, scored)
+    said = json.loads((tmp_path / "agent" / "config.json").read_text())
+    assert said["planner"] == {"source": "acme/sgd-planner-tiny", "revision": "p" * 40}
+    assert said["executor"] == {"source": "acme/sgd-executor-tiny", "revision": "e" * 40}
+    assert json.loads((tmp_path / "demo" / "agent.json").read_text()) == {"source": "acme/sgd-agent-tiny", "revision": "a" * 40}
+    for artifact in artifacts.values():
+        refuse_unsafe(artifact.folder, artifact.layout)
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_training_figures_on_a_card_are_those_of_the_training(bundle, role):
-    training = json.loads((bundle / role / "sgd.json").read_text())["training"]
+def test_the_code_of_a_card_runs(bundle, role, monkeypatch, capsys):
+    monkeypatch.chdir(bundle)
     text = (bundle / role / "README.md").read_text()
-    rows = dict(re.findall(r"^\| ([a-z ]+?) \| (\S+)", text, re.MULTILINE))
-    for label, key in (("parameters", "parameters"), ("train rows", "train_rows"), ("train tokens", "train_tokens"), ("steps", "steps")):
-        assert int(rows[label].replace(",", "")) == training[key]
-    assert float(rows["final train loss"]) == pytest.approx(training["final_loss"], abs=0.006)
-    assert float(rows["loss on dev variations"]) == pytest.approx(training["dev_loss"], abs=0.006)
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
+    assert capsys.readouterr().out.endswith("\n")  # whatever six steps of training have taught it to say
 
 
-def test_counts_on_the_data_card_are_those_of_the_build(bundle, run):
-    from huggingface_hub import DatasetCard
-
-    summary = json.loads((run / "data" / "manifest.json").read_text())["summary"]
-    card = DatasetCard.load(bundle / "dataset" / "README.md")
-    for config, rows in summary["rows"].items():
-        assert f"| `{config}` | {CONFIGURATIONS[config]} | {rows['train']} | {rows['validation']} | {rows['test']} |" in card.text
-    assert {entry["config_name"] for entry in card.data.to_dict()["configs"]} == set(CONFIGURATIONS)
-    assert card.data.to_dict()["license"] == "apache-2.0"
-
-
-def test_releasing_again_replaces(bundle, run):
-    (bundle / "agent" / "stray").touch()
-    release(run, bundle)
-    assert not (bundle / "agent" / "stray").exists() and not list(bundle.glob("*.part"))
+def test_one_model_for_both_roles_is_one_repository(copy, tmp_path):
+    (copy / "planner").rename(copy / "shared")
+    shutil.rmtree(copy / "executor")
+    said = json.loads((copy / "shared" / "sgd.json").read_text())
+    (copy / "shared" / "sgd.json").write_text(json.dumps(said | {"role": "shared"}))
+    artifacts = {artifact.name: artifact for artifact in release(copy, tmp_path, org="acme", student="tiny")}
+    assert not {"planner", "executor"} & set(artifacts)
+    pin(artifacts["agent"], {"shared": "5" * 40}, {name: artifact.id for name, artifact in artifacts.items()}, copy)
+    said = json.loads((tmp_path / "agent" / "config.json").read_text())
+    assert said["planner"] == said["executor"] == {"source": "acme/sgd-shared-tiny", "revision": "5" * 40}
+    assert "in one model" in (tmp_path / "shared" / "README.md").read_text()
 
 
-def test_an_unfinished_run_is_refused(run, data, tmp_path):
-    with pytest.raises(StoreError, match=r"results\.json"):
-        release(tmp_path, tmp_path / "out")
-    write_json(tmp_path / "results.json", RESULTS)
-    with pytest.raises(StoreError, match="sgd build"):
-        release(tmp_path, tmp_path / "out")
-    (tmp_path / "data").symlink_to(data)
-    with pytest.raises(CheckpointError, match=r"planner"):
-        release(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out" / "planner").exists()
+def test_releasing_again_replaces(scored, tmp_path):
+    release(scored, tmp_path)
+    (tmp_path / "agent" / "stray").touch()
+    release(scored, tmp_path)
+    assert not (tmp_path / "agent" / "stray").exists() and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("lacking", "error", "said"),
+    [("planner", CheckpointError, "planner"), ("data", StoreError, "sgd build"), ("evaluation", StoreError, "sgd evaluate")],
+)
+def test_what_a_run_lacks_is_one_sentence(copy, tmp_path, lacking, error, said):
+    shutil.rmtree(copy / lacking)
+    with pytest.raises(error, match=said) as raised:
+        release(copy, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_a_run_may_lack_is_left_out(copy, tmp_path):
+    for name in ("flat", "evaluation/flat"):
+        shutil.rmtree(copy / name)
+    artifacts = {artifact.name: artifact for artifact in release(copy, tmp_path / "out")}
+    assert "flat" not in artifacts
+    assert "| flat |" not in (artifacts["agent"].folder / "README.md").read_text()
+
+
+def test_scores_of_a_results_file_need_no_rollouts(copy, tmp_path, bundle):
+    (copy / "results.json").write_text((bundle / "rollouts" / "results.json").read_text())
+    shutil.rmtree(copy / "evaluation")
+    names = {artifact.name for artifact in release(copy, tmp_path / "out")}
+    assert names == set(NAMES) - {"rollouts", "demo"}
+    assert (tmp_path / "out" / "agent" / "README.md").read_text().replace("the rollouts of the run", "rollouts") == (
+        bundle / "agent" / "README.md"
+    ).read_text()
+
+
+@pytest.mark.parametrize("stray", ["optimizer.pt", "weights.bin", "data.pkl", "modeling.py", "notes.txt"])
+def test_a_stray_file_is_refused_by_name(copy, tmp_path, stray):
+    (copy / "planner" / stray).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=stray):
+        release(copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_code_of_its_own_is_refused_by_name(copy, tmp_path):
+    said = json.loads((copy / "executor" / "config.json").read_text())
+    (copy / "executor" / "config.json").write_text(json.dumps(said | {"auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(CheckpointError, match=r"config\.json .*auto_map"):
+        release(copy, tmp_path / "out")
+
+
+def test_a_link_out_of_the_run_is_refused_by_name(copy, tmp_path):
+    (copy / "planner" / "chat_template.jinja").unlink()
+    (copy / "planner" / "chat_template.jinja").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match=r"chat_template\.jinja .*leads out"):
+        release(copy, tmp_path / "out")

@@ -25,6 +25,11 @@ def test_a_recipe_gives_the_student_and_trls_arguments(recipe, tmp_path):
         ({"eval_strategy": "sometimes"}, "SFTConfig"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"max_steps": "many"}, "max_steps"),
+        ({"task_cap": "few"}, "task_cap"),
+        ({"lora": {"rank": 8}}, "unknown key 'rank' under lora"),
+        ({"lora": 8}, "keys of its own"),
+        ({"patience": 3}, "load_best_model_at_end"),
+        ({"trainer": "ppo"}, "sft (causal) or seq2seq"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

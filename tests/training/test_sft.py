@@ -2,21 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from safetensors.torch import load_file
 
+from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.store import read_manifest
 from sgd_hf.training.sft import train
 
 pytestmark = pytest.mark.slow
-SAFE = {  # README.md is the card that TRL writes; a release has its own
+SAFE = {
     "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "chat_template.jinja", "sgd.json", "manifest.json", "README.md",
+    "chat_template.jinja", "sgd.json", "manifest.json",
 }  # fmt: skip
 
 
@@ -81,7 +84,79 @@ def test_a_killed_training_continues_from_its_last_checkpoint(data, recipe, tmp_
     assert [step for step, _ in training["losses"]] == list(range(1, 41)), "the losses before the kill are there once"
     assert {path.name for path in out.iterdir()} <= SAFE
     whole = train(path, str(data), tmp_path / "whole")
-    assert training["losses"] == whole["losses"]
+    assert training["losses"] == whole["losses"] and training["train_tokens"] == whole["train_tokens"]
+
+
+def test_a_folder_without_its_summary_is_not_finished(run, data, recipe, tmp_path):
+    """Killed between the weights and the manifest: everything is there but the word that it is."""
+    out = tmp_path / "out"
+    shutil.copytree(run / "executor", out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({key: value for key, value in manifest.items() if key != "summary"}))
+    (out / "model.safetensors").write_bytes(b"torn")
+    assert train(recipe("executor"), str(data), out)["losses"] == manifest["summary"]["losses"]
+    assert (out / "model.safetensors").read_bytes() == (run / "executor" / "model.safetensors").read_bytes()
+
+
+def test_two_processes_learn_what_one_does(data, recipe, run, tmp_path):
+    """The launch that really starts two on a CPU; the same rows a step, half of them in each."""
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        asset("recipes", "accelerate", "cpu_two.yaml"),
+        "--main_process_port",
+        "0",
+    ]
+    path = recipe("executor", per_device_train_batch_size=1, exact_match_rows=4)
+    module = command(path, data, tmp_path / "out")[1:]
+    done = subprocess.run([sys.executable, *launch, *module], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    two, one = (read_manifest(folder, "train", complete=True)["summary"] for folder in (tmp_path / "out", run / "executor"))
+    assert [loss for _, loss in two["losses"]] == pytest.approx([loss for _, loss in one["losses"]], rel=1e-4)
+    assert two["train_tokens"] == one["train_tokens"] and two["dev_exact_match"] is not None
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= SAFE
+
+
+def test_an_adapter_is_small_names_its_base_and_plays(data, recipe, run, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from sgd_hf.agent.decoder import Decoder
+
+    changes = {"scratch": None, "vocabulary": None, "model": str(run / "planner"), "lora": {"r": 2, "lora_alpha": 8}}
+    summary = train(recipe("planner", **changes), str(data), tmp_path / "out")
+    assert summary["trained_parameters"] < summary["parameters"] / 4
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= SAFE | {"adapter_config.json", "adapter_model.safetensors"}
+    weights = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert {str(tensor.dtype) for tensor in weights.values()} == {"torch.bfloat16"} and all("lora_" in name for name in weights)
+    assert all(tensor.any() for tensor in weights.values()), "B begins at zero, so whatever is not was learnt"
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"], config["r"]) == (str(run / "planner"), "main", 2)
+    decoder = Decoder.from_pretrained(tmp_path / "out")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="float32")
+    tokens = decoder.tokenizer("task: boil water", return_tensors="pt")["input_ids"]
+    assert (decoder.model(tokens).logits - plain(tokens).logits).abs().max() < 1e-4
+    assert json.loads((tmp_path / "out" / "sgd.json").read_text())["base"] == {"model": str(run / "planner"), "revision": "main"}
+
+
+def test_training_stops_where_dev_no_longer_improves_and_keeps_the_best(data, recipe, tmp_path):
+    changes = {"patience": 2, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
+    steps = {"max_steps": 40, "eval_steps": 1, "save_steps": 1, "learning_rate": 0.3, "save_total_limit": 2}
+    summary = train(recipe("planner", **changes, **steps), str(data), tmp_path / "out")
+    assert summary["steps"] == summary["best_step"] + 2 < 40
+
+
+def test_a_live_score_is_asked_for_at_its_steps(data, recipe, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    asked = []
+
+    def score(folder):
+        asked.append((folder.name, AutoModelForCausalLM.from_pretrained(folder).num_parameters()))
+        return {"dev-mini": 1.0}
+
+    train(recipe("flat", score_steps=4), str(data), tmp_path / "out", score)
+    assert [name for name, _ in asked] == ["checkpoint-4"] and asked[0][1] > 0
 
 
 def test_a_users_mistake_is_one_line(data, recipe, tmp_path):

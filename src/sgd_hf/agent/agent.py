@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from huggingface_hub import ModelHubMixin
 from huggingface_hub.errors import HFValidationError
 
 from sgd_hf.agent.decoding import Decoding
-from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, planned
+from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, opened, planned
 from sgd_hf.core.errors import CheckpointError
-from sgd_hf.core.prompts import BUDGET, PROMPT_VERSION, State, Transcript
+from sgd_hf.core.prompts import BUDGET, COMPOSERS, PROMPT_VERSION, State, Transcript
 from sgd_hf.core.store import write_json
+
+Load = Callable[[str | Path, str | None, Decoding], Any]
+"""``load(source, revision, decoding)``: a checkpoint as something with the interface of `sgd_hf.agent.decoder.Decoder`"""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class AgentConfig:
 
     planner: dict[str, Any]
     executor: dict[str, Any]
+    first: dict[str, Any] | None = None
+    """what writes an episode's first sub-goal, if not the planner"""
     prompt_version: str = PROMPT_VERSION
     budget: int = BUDGET
     teacher: str = ""
@@ -45,26 +50,40 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
     def __init__(self, config: AgentConfig | dict[str, Any], home: str = ""):
         self.config = config if isinstance(config, AgentConfig) else AgentConfig(**config)
         self._home = home
-        if self.config.prompt_version != PROMPT_VERSION:
-            raise CheckpointError(
-                f"This agent was trained with prompt version {self.config.prompt_version} and this sgd-hf composes version {PROMPT_VERSION}; "
-                "install the sgd-hf version that its card names."
-            )
+        self._composer = composer(self.config.prompt_version)
+
+    def transcript(self, description: str, look: str, inventory: str) -> Transcript:
+        """An empty record of an episode that begins with this state, in the style that the modules were trained on."""
+        return self._composer(description, State(look, inventory), self.config.budget)
+
+    @property
+    def planners(self) -> tuple[str, ...]:
+        """The modules that write sub-goals."""
+        return ("first", "planner") if self.config.first else ("planner",)
+
+    @property
+    def plan(self) -> Plan:
+        """Where the agent's sub-goals come from."""
+        return opened if self.config.first else planned
 
     def policy(
-        self, description: str, look: str, inventory: str, plan: Plan = planned, every_step: bool = False
+        self, description: str, look: str, inventory: str, plan: Plan | None = None, every_step: bool = False
     ) -> tuple[Transcript, Policy]:
         """The agent's behaviour in an episode that begins with this state, and the transcript that it keeps; see
-        `hierarchical` for ``plan`` and ``every_step``."""
-        transcript = Transcript(description, State(look, inventory), self.config.budget)
-        return transcript, hierarchical(transcript, Patience(**self.config.patience), plan, every_step)
+        `hierarchical` for ``every_step``. ``plan``: instead of the agent's own."""
+        transcript = self.transcript(description, look, inventory)
+        return transcript, hierarchical(transcript, Patience(**self.config.patience), plan or self.plan, every_step)
 
-    def modules(self, names: Sequence[str] = ("planner", "executor"), decoding: Decoding | None = None) -> dict[str, Any]:
-        """Planner and executor, loaded: `sgd_hf.agent.decoder.Decoder` by name. ``decoding``: instead of the agent's own."""
+    def modules(self, names: Sequence[str] = (), decoding: Decoding | None = None, load: Load | None = None) -> dict[str, Any]:
+        """These modules, all without names, loaded: `sgd_hf.agent.decoder.Decoder` by name. ``decoding``: instead of the agent's own;
+        ``load``: instead of transformers, in this process."""
         from sgd_hf.agent.decoder import Decoder
 
         decoding = decoding or Decoding(**self.config.decoding)
-        return {name: Decoder.from_pretrained(*self._locate(getattr(self.config, name)), decoding) for name in names}
+        load = load or Decoder.from_pretrained
+        sources = {name: self._locate(getattr(self.config, name)) for name in names or (*self.planners, "executor")}
+        loaded = {source: load(*source, decoding) for source in set(sources.values())}  # one model for two roles is loaded once
+        return {name: loaded[source] for name, source in sources.items()}
 
     def _locate(self, module: dict[str, Any]) -> tuple[str, str | None]:
         beside = Path(self._home, module["source"])
@@ -75,13 +94,19 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
 
     @classmethod
     def of(cls, run: Path, beside: str = "") -> SubgoalAgent:
-        """The agent of a folder that holds the checkpoints ``planner`` and ``executor``; ``beside`` is where they
-        will stand, seen from the folder that it is saved in."""
-        planner, executor = (purpose(run / name, name) for name in ("planner", "executor"))
+        """The agent of a folder that holds the checkpoints ``planner`` and ``executor``, or ``shared`` for both, and maybe
+        ``first``; ``beside`` is where they will stand, seen from the folder that it is saved in."""
+        folders = ("shared", "shared") if (run / "shared").is_dir() else ("planner", "executor")
+        planner, executor = (purpose(run / name, name) for name in folders)
         shared = {key: planner[key] for key in ("prompt_version", "budget", "teacher")}
         if shared != {key: executor[key] for key in shared}:
             raise CheckpointError(f"The planner and the executor in {run} were trained on different data; train both on one data folder.")
-        modules = {name: {"source": beside + name, "revision": None} for name in ("planner", "executor")}
+        modules = {name: {"source": beside + place, "revision": None} for name, place in zip(("planner", "executor"), folders, strict=True)}
+        if (run / "first").is_dir():
+            said = purpose(run / "first", "first")
+            if shared != {key: said[key] for key in shared}:
+                raise CheckpointError(f"The planner and the first in {run} were trained on different data; train both on one data folder.")
+            modules["first"] = {"source": beside + "first", "revision": None}
         return cls(AgentConfig(**modules, **shared), home=str(run))
 
     @classmethod
@@ -90,7 +115,7 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
         folder = Path(source)
         if (folder / "config.json").exists():
             return cls(_config(folder / "config.json"), home=str(folder))
-        if (folder / "planner").is_dir():
+        if (folder / "planner").is_dir() or (folder / "shared").is_dir():
             return cls.of(folder)
         try:
             return super().from_pretrained(str(source), **options)
@@ -106,6 +131,16 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
 
         keys = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         return cls(_config(Path(hf_hub_download(model_id, "config.json", **{key: options[key] for key in keys if key in options}))))
+
+
+def composer(prompt_version: str) -> type[Transcript]:
+    """The transcript that composes the prompts of a version; `CheckpointError` for a version of another sgd-hf."""
+    if prompt_version not in COMPOSERS:
+        raise CheckpointError(
+            f"This was trained with prompt version {prompt_version} and this sgd-hf composes {' and '.join(COMPOSERS)}; "
+            "install the sgd-hf version that its card names."
+        )
+    return COMPOSERS[prompt_version]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,16 +15,13 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache
 from transformers.utils import logging
 
-from sgd_hf.agent.decoding import GREEDY, Decoding
+from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, branches
+from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
-from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import Message
-
-MAX_NEW_TOKENS = 64
 
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""
@@ -57,21 +54,12 @@ class Decoder:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, revision: str | None = None, decoding: Decoding = GREEDY) -> "Decoder":
-        """A causal checkpoint from a folder or the Hub, on the GPU if there is one; safetensors only, no code of its own."""
-        options = {"revision": revision, "trust_remote_code": False}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-            model = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True, **options)
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(
-                f"{source} is not a causal checkpoint that can be loaded ({reason}); give a folder that `sgd train` wrote."
-            ) from None
-        if "{%- generation -%}" not in (tokenizer.chat_template or ""):
-            raise CheckpointError(
-                f"{source} was not trained by sgd-hf (its chat template is another); give a folder that `sgd train` wrote."
-            )
-        return cls(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, decoding)
+        """A checkpoint from a folder or the Hub, of any kind that `sgd_hf.agent.loading.load` knows, as what decodes it."""
+        from sgd_hf.agent.seq2seq import Seq2SeqDecoder
+
+        model, tokenizer = load(source, revision)
+        kind = Seq2SeqDecoder if model.config.is_encoder_decoder else Decoder
+        return kind(model, tokenizer, decoding)
 
     @torch.inference_mode()
     def write(
@@ -134,7 +122,7 @@ class Decoder:
         paths = self._paths(among)
 
         def choose(logits: torch.Tensor, written: list[int]) -> int:
-            allowed = _branches(paths, written)
+            allowed = branches(paths, written)
             return allowed[int(logits[allowed].argmax())]
 
         return choose
@@ -153,7 +141,7 @@ class Decoder:
     def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> list[int]:
         written: list[int] = []
         while True:
-            allowed = _branches(paths, written)
+            allowed = branches(paths, written)
             token = allowed[0]
             if len(allowed) > 1:
                 logits = self._feed([*prompt, *written], slot)
@@ -238,11 +226,6 @@ class Decoder:
         output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         self._slots[slot] = (tokens, cache)
         return output.logits[0, -1].float()
-
-
-def _branches(paths: list[list[int]], written: list[int]) -> list[int]:
-    """The tokens that can follow along the paths."""
-    return sorted({path[len(written)] for path in paths if path[: len(written)] == written})
 
 
 def _sampled(logits: torch.Tensor, draw: Random | None) -> int:

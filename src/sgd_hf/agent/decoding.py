@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from sgd_hf.core.errors import InputError
 
+MAX_NEW_TOKENS = 64
+"""tokens of one answer at most"""
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -26,3 +29,8 @@ class Decoding:
 
 
 GREEDY = Decoding()
+
+
+def branches(paths: list[list[int]], written: list[int]) -> list[int]:
+    """The tokens that can follow what was written along the paths, each of which ends with an end mark."""
+    return sorted({path[len(written)] for path in paths if path[: len(written)] == written})

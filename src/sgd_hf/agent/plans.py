@@ -10,9 +10,9 @@ import random
 import re
 from collections.abc import Callable, Generator, Sequence
 
-from sgd_hf.agent.policy import Answer, Plan, Request
+from sgd_hf.agent.policy import Answer, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
-from sgd_hf.core.subgoals import Subgoal, parse
+from sgd_hf.core.subgoals import Subgoal
 from sgd_hf.core.texts import ROOMS, carried, sights
 
 Corruption = Callable[[Subgoal, Transcript, random.Random], str]
@@ -42,13 +42,8 @@ def noisy(plan: Plan, rate: float, corrupt: Corruption, draw: random.Random) -> 
 
     def worse(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
-        if draw.random() >= rate or answer is None:
-            return answer
-        try:
-            subgoal = parse(answer)
-        except ValueError:
-            return answer
-        return corrupt(subgoal, transcript, draw)
+        subgoal = understood(answer)
+        return corrupt(subgoal, transcript, draw) if draw.random() < rate and subgoal else answer
 
     return worse
 

@@ -78,9 +78,23 @@ class Patience:
     """end a sub-goal when its post-condition can be read off the state"""
 
 
+def understood(answer: str | None) -> Subgoal | None:
+    """The sub-goal that a plan's answer is, None for anything else."""
+    try:
+        return parse(answer or "")
+    except ValueError:
+        return None
+
+
 def planned(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
     """The plan of a hierarchical agent: the planner's answer."""
     return (yield Ask("planner", transcript.planner(wrong), never=COMPLETE))
+
+
+def opened(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
+    """As `planned`, with an episode's first sub-goal asked of the module ``first``, once."""
+    later = transcript.subgoal or transcript.past or wrong
+    return (yield Ask("planner" if later else "first", transcript.planner(wrong), never=COMPLETE))
 
 
 def hierarchical(transcript: Transcript, patience: Patience, plan: Plan = planned, every_step: bool = False) -> Policy:
@@ -113,13 +127,11 @@ def guided(transcript: Transcript, segments: Sequence[tuple[str, Sequence[str]]]
     segment's actions are played. At the first difference (fate ``differs``) the episode is given up, for the gold path
     says nothing of another way; a score is thus what the plan is good for as long as it agrees with the annotation."""
     for expected, actions in segments:
-        answer = yield from plan(transcript, "")
-        try:
-            subgoal = str(parse(answer or ""))
-        except ValueError:
+        subgoal = understood((yield from plan(transcript, "")))
+        if subgoal is None:
             return
-        transcript.begin(subgoal)
-        if subgoal != expected:
+        transcript.begin(str(subgoal))
+        if str(subgoal) != expected:
             return transcript.end("differs")
         for action in actions:
             yield from _act(transcript, Act(action))
@@ -160,11 +172,7 @@ def _pursue(
 
 def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[Request, Answer, Subgoal | None]:
     """What the plan says now, if that is a sub-goal and another one."""
-    answer = yield from plan(transcript, "")
-    try:
-        found = parse(answer or "")
-    except ValueError:
-        return None
+    found = understood((yield from plan(transcript, "")))
     return found if found != subgoal else None
 
 

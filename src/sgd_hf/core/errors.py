@@ -26,8 +26,16 @@ class SimulatorError(SgdError):
     """ScienceWorld could not be started, died, or answered with an error of its own."""
 
 
+class ServerError(SgdError):
+    """A model server that could not be started, died, or does not do what was asked of it."""
+
+
 class CheckpointError(SgdError):
     """A model folder that cannot be loaded: missing files, unsafe files, or trained for another prompt version."""
+
+
+class HubError(SgdError):
+    """The Hub could not be reached, refused, or holds something else than what was sent."""
 
 
 def guarded(command: Callable[[], Any]) -> None:
@@ -42,7 +50,8 @@ def guarded(command: Callable[[], Any]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("sgd_hf"):
             raise
-        _leave(f"{error.name} is not installed and this command needs it; run `pip install 'sgd-hf[train]'`.", 2)
+        extra = "teacher" if error.name == "openai" else "train"
+        _leave(f"{error.name} is not installed and this command needs it; run `pip install 'sgd-hf[{extra}]'`.", 2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

@@ -10,22 +10,32 @@ same text in a state, a sub-goal and an action, so that it can be copied.
     planner    one question a sub-goal: task, completed sub-goals, state, last reply, what went wrong
     executor   one conversation a sub-goal, a turn an action, closed by END
     flat       one conversation a window of actions, no sub-goals: the imitation baseline
+
+That is the style `turns`. `PaperTranscript` is the same record read in the style `paper`: every prompt is one message
+with the whole state, as encoder-decoder students read it. A style is known by its version, which rows, checkpoints
+and agents carry, so that what was trained on one is never played with another.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sgd_hf.core.subgoals import VERBS, parse
 from sgd_hf.core.texts import carried, flatten, room, sights
 
 PROMPT_VERSION = "2"
+PAPER_VERSION = "paper-1"
 END = "END"
 COMPLETE = "complete_task()"
 BUDGET = 5000
 """characters of one prompt, a conversation's earlier turns included"""
+PAPER_BUDGET = 3200
+"""the same in the paper's style: about the 1024 tokens of its students"""
 LABEL = 200
 """characters of the budget that are kept free for what the model writes"""
 FLAT_WINDOW = 10
 """actions in one conversation of the flat baseline; as many earlier ones head the next"""
+PAPER_HISTORY = 10
+"""latest actions and ends of sub-goals that a prompt in the paper's style shows at most"""
 REPLY = 300
 """characters of one reply of the simulator that a prompt shows at most"""
 
@@ -66,6 +76,7 @@ class Past:
 class Transcript:
     """The running record of one episode. Events: `begin`, `act`, `end` a sub-goal, and the first state."""
 
+    version: ClassVar[str] = PROMPT_VERSION
     task: str
     state: State
     budget: int = BUDGET
@@ -85,23 +96,15 @@ class Transcript:
     def begin(self, subgoal: str) -> None:
         """The planner has written a sub-goal; the executor's conversation about it opens."""
         self.subgoal, self.start = subgoal, len(self.actions)
-        self._executor = [_user(self._executor_head())]
+        self._open()
 
     def act(self, action: str, reply: str, state: State) -> None:
         """The simulator has answered an action with a reply and a new state."""
         action = action.lower()
         self.actions.append(action)
         self.replies.append(_clip(flatten(reply).lower()))
-        news = _news(self.replies[-1], self.state, state)
-        self.state = state
-        if self.subgoal:
-            turn = f"{news}\nsub-goal: {self.subgoal}"
-            self._executor = self._extended(self._executor, action, turn) or [_user(self._executor_head())]
-        self._turns += 1
-        if self._flat:
-            fits = self._turns < FLAT_WINDOW and self._extended(self._flat, action, news)
-            self._flat = fits or [_user(self._flat_head())]
-            self._turns = self._turns if fits else 0
+        before, self.state = self.state, state
+        self._go_on(before)
 
     def end(self, fate: str) -> None:
         """The current sub-goal is over: ended, reached or stalled."""
@@ -124,6 +127,21 @@ class Transcript:
             self._flat = [_user(self._flat_head())]
         return self._flat
 
+    def _open(self) -> None:
+        self._executor = [_user(self._executor_head())]
+
+    def _go_on(self, before: State) -> None:
+        """The conversations grow by the action just taken, from the state ``before`` to the present one."""
+        action, news = self.actions[-1], _news(self.replies[-1], before, self.state)
+        if self.subgoal:
+            turn = f"{news}\nsub-goal: {self.subgoal}"
+            self._executor = self._extended(self._executor, action, turn) or [_user(self._executor_head())]
+        self._turns += 1
+        if self._flat:
+            fits = self._turns < FLAT_WINDOW and self._extended(self._flat, action, news)
+            self._flat = fits or [_user(self._flat_head())]
+            self._turns = self._turns if fits else 0
+
     def _executor_head(self) -> str:
         return self._fit(f"task: {flatten(self.task).lower()}", "", [], [self.state.text, self._last(), f"sub-goal: {self.subgoal}"], "")
 
@@ -137,16 +155,9 @@ class Transcript:
     def _fit(self, head: str, title: str, history: list[str], tail: list[str], separator: str) -> str:
         """Head, history and tail on lines of their own; as much of the latest history as the budget allows."""
         room_left = self.budget - LABEL - sum(len(part) + 1 for part in (head, title, *tail)) - len(" (99 earlier)")
-        kept: list[str] = []
-        for item in reversed(history):
-            room_left -= len(item) + len(separator)
-            if room_left < 0:
-                break
-            kept.insert(0, item)
-        dropped = len(history) - len(kept)
-        self.shortened += dropped > 0
-        lines = [f"{title}{f' ({dropped} earlier)' if dropped else ''}: {separator.join(kept) or 'nothing'}"] if title else []
-        return "\n".join([head, *lines, *tail])
+        line, dropped = _latest(title, history, separator, room_left)
+        self.shortened += dropped
+        return "\n".join([head, *([line] if title else []), *tail])
 
     def _extended(self, conversation: list[Message], action: str, turn: str) -> list[Message]:
         """The conversation one turn on, or nothing where it would outgrow the budget and must open anew."""
@@ -157,6 +168,63 @@ class Transcript:
         return longer
 
 
+@dataclass
+class PaperTranscript(Transcript):
+    """The same events, read in the paper's style: each prompt is one message with the whole state, and history is
+    the latest actions with their replies, a sub-goal's end among them. Where the budget is short, the oldest of
+    these go first and then the oldest completed sub-goals. The score, which the paper shows, is no event here."""
+
+    version: ClassVar[str] = PAPER_VERSION
+    budget: int = PAPER_BUDGET
+
+    def __post_init__(self) -> None:
+        self._history: list[str] = []
+        self._rooms = {room(self.state.look).lower(): None}
+
+    def end(self, fate: str) -> None:
+        self._history.append(f"{END} -> {self.subgoal} {'failed' if fate == 'stalled' else 'is done'}")
+        super().end(fate)
+
+    def planner(self, wrong: str = "") -> list[Message]:
+        return self._whole([past.text for past in self.past], [f"went wrong: {_clip(wrong)}"] if wrong else [], "next sub-goal?")
+
+    def executor(self) -> list[Message]:
+        done = [past.text if past.fate == "stalled" else past.subgoal for past in self.past]
+        return self._whole(done, [f"sub-goal: {self.subgoal}"], "next action?")
+
+    def flat(self) -> list[Message]:
+        return self._whole(None, [], "next action?")
+
+    def _open(self) -> None:
+        """Nothing goes on from one prompt to the next."""
+
+    def _go_on(self, before: State) -> None:
+        self._history.append(f"{self.actions[-1]} -> {self.replies[-1]}")
+        self._rooms[room(self.state.look).lower()] = None
+
+    def _whole(self, past: list[str] | None, now: list[str], question: str) -> list[Message]:
+        """One message; no line on completed sub-goals where ``past`` is None."""
+        head = [f"task: {flatten(self.task).lower()}", f"time: {len(self.actions)}"]
+        tail = [self.state.text, f"visited rooms: {', '.join(self._rooms)}", question]
+        titles = ["done (99 earlier): nothing", "history (99 earlier): nothing"]
+        room_left = self.budget - LABEL - sum(len(part) + 1 for part in head + titles + now + tail)
+        done, fewer = _latest("done", past or [], "; ", room_left)
+        history, shorter = _latest("history", self._history[-PAPER_HISTORY:], " | ", room_left - len(done))
+        self.shortened += fewer or shorter
+        return [_user("\n".join([*head, *([] if past is None else [done]), *now, history, *tail]))]
+
+
+STYLES: dict[str, type[Transcript]] = {"turns": Transcript, "paper": PaperTranscript}
+COMPOSERS = {style.version: style for style in STYLES.values()}
+"""The transcript of each prompt version that can still be composed."""
+
+
+def as_text(messages: list[Message], separator: str) -> str:
+    """A conversation as one line, for a model that reads a text: ``separator`` for each line break, ``>`` before an answer."""
+    lines = [f"> {m['content']}" if m["role"] == "assistant" else m["content"] for m in messages]
+    return "\n".join(lines).replace("\n", f" {separator} ")
+
+
 def answered(messages: list[Message], label: str) -> list[Message]:
     """A prompt with what the model should have written: a training row."""
     return [*messages, {"role": "assistant", "content": label}]
@@ -164,6 +232,18 @@ def answered(messages: list[Message], label: str) -> list[Message]:
 
 def _user(content: str) -> Message:
     return {"role": "user", "content": content}
+
+
+def _latest(title: str, items: list[str], separator: str, room_left: int) -> tuple[str, bool]:
+    """A line with as many of the latest items as there is room for, and whether some had to be dropped."""
+    kept: list[str] = []
+    for item in reversed(items):
+        room_left -= len(item) + len(separator)
+        if room_left < 0:
+            break
+        kept.insert(0, item)
+    dropped = len(items) - len(kept)
+    return f"{title}{f' ({dropped} earlier)' if dropped else ''}: {separator.join(kept) or 'nothing'}", dropped > 0
 
 
 def _clip(text: str) -> str:

@@ -145,6 +145,14 @@ class Rollout:
     """actions re-decoded among the valid ones after a rejection"""
     listed: tuple[int, ...] = ()
     """indices of the steps before which valid actions were listed, which consumes the simulator's random numbers"""
+    look: str = ""
+    """what was in sight before the first action"""
+    inventory: str = ""
+    """what was carried before the first action"""
+    planned: int = 0
+    """answers of the planner"""
+    unusable: int = 0
+    """those of them that were no sub-goal"""
     retries: int = 0
     """1 if a simulator died or hung under the episode and it was begun anew"""
     error: str = ""

@@ -6,6 +6,8 @@ keys that differ, and one process writes at a time.
 
     folder/manifest.json   stage, format, config, versions; ``summary`` appears when the stage is complete
     folder/rows.jsonl      one JSON object a line, its identity in ``"key"``
+
+What a row was made from and must not be lost either goes to a `Journal` beside the rows.
 """
 
 import fcntl
@@ -22,6 +24,39 @@ from typing import Any
 from sgd_hf.core.errors import StoreError
 
 FORMAT = 1
+
+
+class Journal:
+    """An append-only file of JSON objects, a line each, unique by key. Opening it cuts a tail that a crash left torn."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        _mend_tail(path)
+        self.keys = {row["key"] for row in _read(path)}
+        self._file = open(path, "ab")
+
+    def append(self, key: str, row: dict[str, Any], sync: bool = True) -> None:
+        """Put one row on disk; a key that is there already is a bug of the caller. Without ``sync`` it survives a crash
+        of this process but not of the machine, until `sync` is called."""
+        if key in self.keys:
+            raise ValueError(f"row {key} is already stored in {self.path.parent}")
+        self._file.write(json.dumps({"key": key, **row}, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+        if sync:
+            self.sync()
+        self.keys.add(key)
+
+    def sync(self) -> None:
+        """Put on disk whatever was appended so far."""
+        os.fsync(self._file.fileno())
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows stored so far, in the order in which they were appended."""
+        return _read(self.path)
+
+    def close(self) -> None:
+        """Let go of the file; writes what a full disk has not taken yet, and fails again."""
+        self._file.close()
 
 
 class Store:
@@ -52,7 +87,8 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._rows.close()  # writes what a full disk has not taken yet, and fails again
+            for journal in self._journals:
+                journal.close()
         finally:
             self._lock.close()
 
@@ -72,27 +108,26 @@ class Store:
             manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
             write_json(path, manifest)
         self.manifest = manifest
-        rows = self.folder / "rows.jsonl"
-        _mend_tail(rows)
-        self.keys = {row["key"] for row in _read(rows)}
-        self._rows = open(rows, "ab")
+        self._journals: list[Journal] = []
+        self._rows = self.journal("rows")
+        self.keys = self._rows.keys
 
-    def append(self, key: str, row: dict[str, Any]) -> None:
-        """Put one row on disk; a key that is there already is a bug of the caller."""
-        if key in self.keys:
-            raise ValueError(f"row {key} is already stored in {self.folder}")
-        line = json.dumps({"key": key, **row}, ensure_ascii=False).encode() + b"\n"
-        self._rows.write(line)
-        self._rows.flush()
-        os.fsync(self._rows.fileno())
-        self.keys.add(key)
+    def journal(self, name: str) -> Journal:
+        """The file ``name.jsonl`` beside the rows, under this store's lock and closed with it."""
+        self._journals.append(Journal(self.folder / f"{name}.jsonl"))
+        return self._journals[-1]
+
+    def append(self, key: str, row: dict[str, Any], sync: bool = True) -> None:
+        """Put one row on disk. ``sync``: False only for a row that can be made again from what is on disk."""
+        self._rows.append(key, row, sync)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows stored so far, in the order in which they were appended."""
-        return _read(self.folder / "rows.jsonl")
+        return self._rows.rows()
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Declare the stage complete. The next stage reads only complete folders."""
+        self._rows.sync()
         self.manifest = {**self.manifest, "summary": summary}
         write_json(self.folder / "manifest.json", self.manifest)
 
@@ -118,10 +153,11 @@ def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dic
     return manifest
 
 
-def read_rows(folder: str | Path, stage: str, decode: Callable[[dict[str, Any]], Any] = dict) -> Iterator[Any]:
-    """The rows of a complete stage folder, decoded; a row that ``decode`` refuses (`from_row` does) counts as damaged."""
+def read_rows(folder: str | Path, stage: str, decode: Callable[[dict[str, Any]], Any] = dict, journal: str = "rows") -> Iterator[Any]:
+    """The rows of a complete stage folder, or of a ``journal`` beside them, decoded; a row that ``decode`` refuses
+    (`from_row` does) counts as damaged."""
     read_manifest(folder, stage, complete=True)
-    yield from _read(Path(folder) / "rows.jsonl", decode)
+    yield from _read(Path(folder) / f"{journal}.jsonl", decode)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,7 @@ What can be read off a state is read here and nowhere else: `grounded` says whet
 the arguments, `reached` whether a sub-goal's post-condition holds.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,11 +42,16 @@ def plain(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
+    return "\n".join(_tidy_line(line) for line in text.split("\n"))
+
+
+@functools.lru_cache(maxsize=1 << 14)  # a room's lines come again at every step
+def _tidy_line(line: str) -> str:
     before = None
-    while text != before:
-        before = text
-        text = "\n".join(" ".join(_DROPPED.sub("", _GLUED.sub(" its ", line.lower()) + " ").split()) for line in text.split("\n"))
-    return text
+    while line != before:
+        before = line
+        line = " ".join(_DROPPED.sub("", _GLUED.sub(" its ", line.lower()) + " ").split())
+    return line
 
 
 def names(text: str, name: str) -> bool:

@@ -1,7 +1,8 @@
 """A teacher's text and the gold actions → segments that cover the path exactly, or `Rejected`.
 
-Guarantee: pure and total. `parse_items` and `align` never raise and never loop, whatever the text; what `align`
-returns as segments passes `check_cover`, and whatever does not is `Rejected` with a reason of one sentence.
+Guarantee: pure and total. `answer`, `parse_items`, `align` and `ground` never raise and never loop, whatever the text,
+and take time that the length of the gold path bounds; what `align` returns as segments passes `check_cover`, and
+whatever does not is `Rejected` with a reason of one sentence.
 
 The alignment is global: the longest common subsequence of the teacher's actions and the gold actions, compared
 without case, spacing and final stop. What it leaves open is repaired by three fixed rules:
@@ -13,19 +14,28 @@ without case, spacing and final stop. What it leaves open is repaired by three f
 
 Rejected: no items, a sub-goal outside the grammar, `complete_task` with actions, fewer than half of the gold
 actions aligned, far more sub-goals or actions than the path has.
+
+`ground` then holds the arguments against the trajectory: each must occur in it; words in front of a name that does
+are dropped; `wait` gets the number of ticks that its segment waits.
+
+`absorb` is the fallback for a teacher that does not mend its answer: a sub-goal that neither the grammar nor the
+trajectory knows is struck, and its actions join the sub-goal before it, or the first that is left; where more than
+half of the actions would have to move, nothing is left.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
-from sgd_hf.core.records import Segment
-from sgd_hf.core.subgoals import parse
+from sgd_hf.core.records import GoldPath, Segment
+from sgd_hf.core.subgoals import Subgoal, known, parse, plain
 
 _MOST = 4
 _LEAST_ALIGNED = 0.5
-_SUBGOAL_LINE = re.compile(r"\d+\s*[.)]\s*(.*)")
+_LONGEST_SUBGOAL = 200
+_SUBGOAL_LINE = re.compile(r"[#*>`\s]*\d+\s*[.):-]\s*(.*)")
 _ACTION_LINE = re.compile(r"[-*•]\s+(.*)")
 
 Item: TypeAlias = tuple[str, list[str]]
@@ -38,13 +48,24 @@ class Rejected:
     reason: str
 
 
+def answer(raw: str, gold: GoldPath) -> str | Rejected:
+    """The part of a completion that is the answer: without what was thought aloud before it, and no longer than any
+    annotation of this path could be."""
+    limit = _MOST * sum(len(action) + 100 for action in gold.actions) + 4000
+    text = raw.rpartition("</think>")[2].strip() if len(raw) < 1_000_000 else raw
+    if len(text) > limit:
+        return Rejected(f"the text has {len(text)} characters, and {limit} are more than enough for a path of {len(gold.steps)} actions.")
+    return text
+
+
 def parse_items(raw: str) -> list[Item]:
-    """Numbered sub-goals and the bulleted actions under each; lines of any other form are passed over."""
+    """Numbered sub-goals and the bulleted actions under each, with or without Markdown; lines of any other form are
+    passed over."""
     items: list[Item] = []
     for line in raw.splitlines():
         line = line.strip()
         if found := _SUBGOAL_LINE.fullmatch(line):
-            items.append((found[1].strip(), []))
+            items.append((found[1].strip(" \t*`:"), []))
         elif items and (found := _ACTION_LINE.fullmatch(line)):
             items[-1][1].append(found[1].strip())
     return items
@@ -67,10 +88,9 @@ def align(items: Sequence[Item], gold_actions: Sequence[str]) -> tuple[Segment, 
         return Rejected(f"the text has {len(items)} sub-goals and {len(owners)} actions for a path of {len(gold_actions)}.")
     subgoals = []
     for text, actions in items:
-        try:
-            subgoal = parse(text)
-        except ValueError as error:
-            return Rejected(f"sub-goal outside the grammar: {error}")
+        subgoal = _subgoal(text)
+        if isinstance(subgoal, Rejected):
+            return subgoal
         if subgoal.verb == "complete_task" and actions:
             return Rejected("complete_task has actions.")
         subgoals.append(str(subgoal))
@@ -82,6 +102,66 @@ def align(items: Sequence[Item], gold_actions: Sequence[str]) -> tuple[Segment, 
     starts = [i for i in range(len(owner)) if i == 0 or owner[i] != owner[i - 1]]
     ends = [*starts[1:], len(owner)]
     return tuple(Segment(subgoals[owner[i]], i, j) for i, j in zip(starts, ends, strict=True))
+
+
+def ground(segments: Sequence[Segment], gold: GoldPath) -> tuple[Segment, ...] | Rejected:
+    """The same segments with arguments that occur in the trajectory, or `Rejected` naming one that does not."""
+    told, found = _told(gold), []
+    for segment in segments:
+        subgoal = _subgoal(segment.subgoal)
+        if isinstance(subgoal, Rejected):
+            return subgoal
+        args = tuple(_occurring(arg, told) for arg in subgoal.args)
+        if None in args:
+            return Rejected(f"{subgoal.args[args.index(None)]!r}, an argument of {subgoal.verb}, occurs nowhere in the trajectory.")
+        if subgoal.verb == "wait" and (ticks := _ticks(gold.actions[segment.start : segment.end])):
+            args = (str(ticks),)
+        found.append(Segment(str(Subgoal(subgoal.verb, args)), segment.start, segment.end))
+    return tuple(found)
+
+
+def absorb(items: Sequence[Item], gold: GoldPath) -> list[Item]:
+    """The items without sub-goals that `align` or `ground` would reject; their actions go to a neighbour."""
+    told = _told(gold)
+    kept: list[Item] = []
+    owed: list[str] = []
+    struck = 0
+    for text, actions in items:
+        subgoal = _subgoal(text)
+        if isinstance(subgoal, Rejected) or subgoal.verb == "complete_task" or None in (_occurring(a, told) for a in subgoal.args):
+            (kept[-1][1] if kept else owed).extend(actions)
+            struck += len(actions)
+        else:
+            kept.append((text, [*owed, *actions]))
+            owed = []
+    return kept if 2 * struck <= sum(len(actions) for _, actions in items) else []
+
+
+def _subgoal(text: str) -> Subgoal | Rejected:
+    if len(text) > _LONGEST_SUBGOAL:
+        return Rejected(f"a sub-goal of {len(text)} characters: {text[:40]!r} and so on.")
+    try:
+        return parse(text)
+    except ValueError as error:
+        return Rejected(f"sub-goal outside the grammar: {error}")
+
+
+@lru_cache(maxsize=4)
+def _told(gold: GoldPath) -> str:
+    """Everything that the trajectory says, as names are compared."""
+    texts = [gold.description, gold.look, gold.inventory]
+    for step in gold.steps:
+        texts += [step.action, step.observation, step.look, step.inventory]
+    return plain("\n".join(dict.fromkeys("\n".join(texts).split("\n"))))
+
+
+def _occurring(arg: str, told: str) -> str | None:
+    words = arg.split()
+    return next((name for name in (" ".join(words[k:]) for k in range(len(words))) if known(name, told)), None)
+
+
+def _ticks(actions: Sequence[str]) -> int:
+    return sum({"wait": 10, "wait1": 1}.get(_plain(action), 0) for action in actions)
 
 
 def _plain(action: str) -> str:

@@ -1,64 +1,109 @@
-"""Gold paths become annotations: a teacher writes, its text is aligned, every row is checked and stored.
+"""Gold paths become annotations: a teacher is asked, its answer is stored, then read, and every row is checked.
 
 Guarantee: each accepted gold path of the folder read has exactly one row, accepted with segments that cover it
-exactly (contract 1) or rejected with its reason, and what the teacher wrote is in the row either way. Killed at
-any time, the same call goes on where it was; another teacher, revision or gold folder is refused.
+exactly (contract 1) or rejected with its reason, and what the teacher wrote is in the row either way. An answer is
+on disk before it is read (`sgd_hf.corpus.spending`): killed at any time, the same call goes on where it was, and
+asks again only what was open. Another teacher, revision, template or gold folder is refused. A bad answer is asked
+for again at most ``repairs`` times, being told what was wrong; then the template's fallback decides.
+
+Of a sharded run each shard annotates its share into a folder of its own, and the same call without a shard merges
+answers and rows, and asks what is still owed.
 """
 
+import asyncio
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from sgd_hf.core.errors import StoreError
+from sgd_hf.core.errors import InputError, ServerError, StoreError
 from sgd_hf.core.progress import progress
-from sgd_hf.core.records import Annotation, GoldPath, from_row, to_row
+from sgd_hf.core.records import Annotation, GoldPath, Segment, from_row, to_row
 from sgd_hf.core.store import Store, read_manifest, read_rows
-from sgd_hf.core.subgoals import known, parse
-from sgd_hf.corpus.alignment import Rejected, align, check_cover, parse_items
+from sgd_hf.corpus.alignment import Rejected, check_cover
 from sgd_hf.corpus.collect import read_gold
-from sgd_hf.corpus.rules import views
-from sgd_hf.corpus.teachers import Teacher
+from sgd_hf.corpus.quality import Tally, write_page
+from sgd_hf.corpus.spending import Budget, Ledger
+from sgd_hf.corpus.teachers import CANARY, Ask, Completion, Question, Teacher
+
+T = TypeVar("T")
 
 STAGE = "annotate"
+WINDOW = 64
+"""gold paths in memory at once, within which questions are grouped by their shared prefix"""
+FAILURES = 5
+"""questions in a row without an answer, each after its retries, that end a run"""
+_UNREADABLE = {"length": "the answer was cut off at its token limit.", "content_filter": "the server withheld the answer."}
+
+Row: TypeAlias = tuple[Annotation, str]
+"""An annotation, and how it was repaired: ``re-ask``, ``fallback``, or not at all."""
 
 
-def annotate(gold: str | Path, out: str | Path, teacher: Teacher, batch: int = 64) -> dict[str, Any]:
-    """Annotate every gold path of a complete ``collect`` folder into the stage folder ``out``; returns the summary.
+def annotate(
+    gold: str | Path,
+    out: str | Path,
+    teacher: Teacher,
+    *,
+    repairs: int = 0,
+    budget: Budget | None = None,
+    shard: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Annotate every gold path of a complete ``collect`` folder into the stage folder ``out``; returns the summary,
+    in which ``owed`` counts the paths that the ``budget`` did not reach: then the folder is not complete.
 
-    ``batch``: paths that the teacher is given at once. Raises `StoreError` for a folder of another stage, an
-    incomplete one, or a changed configuration.
+    ``repairs``: re-asks of a path at most. ``shard``: ``(i, n)`` with 1 <= i <= n annotates the i-th share only, in
+    ``out/shard-i-of-n``. Raises `StoreError` for a folder of another stage, an incomplete one, a changed
+    configuration or a shard still at work; `ServerError` and `InputError` where the teacher does not answer.
     """
     manifest = read_manifest(gold, "collect", complete=True)
-    digest = hashlib.sha256(json.dumps(manifest["config"], sort_keys=True).encode()).hexdigest()[:16]
-    config = {
-        "teacher": teacher.name,
-        "teacher_revision": teacher.revision,
-        "prompt_version": teacher.prompt_version,
-        "gold": digest,
-    }
-    with Store(out, STAGE, config) as store:
-        owed = (path for path in read_gold(gold) if path.key not in store.keys)
-        with progress("annotate", manifest["summary"]["accepted"], len(store.keys)) as advance:
-            while paths := list(islice(owed, batch)):
-                for path, raw in zip(paths, teacher.complete(paths), strict=True):
-                    store.append(path.key, to_row(annotation(path, raw, teacher)))
-                    advance(path.episode.task)
-        found = summary(from_row(Annotation, row) for row in store.rows())
-        store.finish(found)
+    config = _config(manifest, teacher, repairs)
+    index, count = shard or (1, 1)
+    total = len(range(index - 1, manifest["summary"]["accepted"], count))
+    folder = Path(out) / f"shard-{index}-of-{count}" if shard else Path(out)
+    budget = budget or Budget()
+    with Store(folder, STAGE, config) as store:
+        answers = store.journal("answers")
+        for other in sorted(folder.glob("shard-*-of-*")):
+            with Store(other, STAGE, config) as part:
+                for target, source in ((answers, part.journal("answers")), (store, part)):
+                    for row in source.rows():
+                        if row["key"] not in target.keys:
+                            target.append(row.pop("key"), row)
+        ledger, tally = Ledger(answers, teacher, budget), Tally()
+        for row in store.rows():
+            tally.add(from_row(Annotation, row), row.get("repaired", ""))
+        owed = (path for path in islice(read_gold(gold), index - 1, None, count) if path.key not in store.keys)
+        with progress("annotate", total, len(store.keys)) as advance:
+
+            def keep(annotation: Annotation, repaired: str) -> None:
+                # Not synced: what is lost of it is made again from the answer.
+                store.append(annotation.key, to_row(annotation) | ({"repaired": repaired} if repaired else {}), sync=False)
+                tally.add(annotation, repaired)
+                advance(annotation.gold.episode.task)
+
+            complete, trouble = _run(_annotate(_grouped(owed, teacher), teacher, ledger, repairs, keep))
+        found = tally.summary(answers.rows(), budget)
+        if complete:
+            store.finish(found)
+        else:
+            found["owed"] = total - len(store.keys)
+        write_page(folder / "report.html", store.manifest["config"], found, store.rows())
+    if isinstance(trouble, ServerError):
+        raise ServerError(
+            f"{found['owed']} of {total} gold paths are not annotated yet, because {str(trouble).rstrip('.')}; "
+            "what was answered is kept, and the same command goes on."
+        )
+    if trouble:
+        raise trouble
     return found
 
 
 def annotation(gold: GoldPath, raw: str, teacher: Teacher) -> Annotation:
     """What a teacher's text makes of one gold path: an accepted or a rejected annotation."""
-    found = align(parse_items(raw), gold.actions)
-    if not isinstance(found, Rejected) and not check_cover(found, len(gold.steps)):
-        found = Rejected("the segments do not cover the gold path.")
-    segments, reason = ((), found.reason) if isinstance(found, Rejected) else (found, "")
-    return Annotation(gold, segments, teacher.name, teacher.revision, teacher.prompt_version, reason, raw)
+    return _made(gold, raw, _checked(gold, teacher.template.segments(gold, raw)), teacher)
 
 
 def read_annotations(folder: str | Path) -> Iterator[Annotation]:
@@ -71,71 +116,134 @@ def read_annotations(folder: str | Path) -> Iterator[Annotation]:
         yield found
 
 
-def summary(annotations: Iterable[Annotation]) -> dict[str, Any]:
-    """Counts, rejections by reason, segment lengths, vocabulary, and the share of segments whose arguments could be
-    seen when they start, in all and per task."""
-    tasks: dict[str, Counter[str]] = defaultdict(Counter)
-    reasons: Counter[str] = Counter()
-    lengths: Counter[int] = Counter()
-    verbs: dict[str, Counter[str]] = defaultdict(Counter)
-    distinct: set[str] = set()
-    for item in annotations:
-        task = tasks[item.gold.episode.task]
-        task["accepted" if item.accepted else "rejected"] += 1
-        reasons.update([item.reason] if item.reason else [])
-        view = views(item.gold)
-        for segment in item.segments:
-            subgoal = parse(segment.subgoal)
-            actions = segment.end - segment.start
-            seen = view(segment.start).seen
-            task.update(segments=1, actions=actions, grounded=all(known(a, seen) for a in subgoal.args))
-            verbs[subgoal.verb].update(segments=1, actions=actions)
-            lengths[actions] += 1
-            distinct.add(segment.subgoal)
-    total = sum(tasks.values(), Counter())
-    return {
-        **_figures(total),
-        "reasons": dict(reasons.most_common()),
-        "lengths": {str(n): lengths[n] for n in sorted(lengths)},
-        "verbs": {verb: dict(counts) for verb, counts in sorted(verbs.items(), key=lambda item: -item[1]["segments"])},
-        "distinct_subgoals": len(distinct),
-        "tasks": {task: _figures(tasks[task]) for task in sorted(tasks)},
-    }
+def prompt_version(teacher: Teacher) -> str:
+    """Name and version of the template that the teacher is asked by."""
+    return "-".join(filter(None, (teacher.template.name, teacher.template.version)))
 
 
-def print_summary(summary: dict[str, Any]) -> None:
-    """The summary as tables on the terminal: counts and grounding per task, segment lengths as bars, verbs."""
-    from rich.console import Console
-    from rich.table import Table
-
-    tasks = Table("task", title="annotations")
-    for name in ("accepted", "rejected", "segments", "actions a segment", "grounded"):
-        tasks.add_column(name, justify="right")
-    for name, figures in [*summary["tasks"].items(), ("all", summary)]:
-        tasks.add_row(
-            name, str(figures["accepted"]), str(figures["rejected"]), str(figures["segments"]),
-            f"{figures['mean_actions']:.2f}", f"{100 * figures['grounded']:.1f} %",
-        )  # fmt: skip
-    lengths = Table("actions", "segments", "", title="segment lengths")
-    most = max(summary["lengths"].values(), default=1)
-    for length, count in summary["lengths"].items():
-        lengths.add_row(length, str(count), "█" * max(1, round(40 * count / most)))
-    verbs = Table("verb", "segments", "actions a segment", title=f"vocabulary: {summary['distinct_subgoals']} distinct sub-goals")
-    for verb, counts in summary["verbs"].items():
-        verbs.add_row(verb, str(counts["segments"]), f"{counts['actions'] / counts['segments']:.2f}")
-    console = Console()
-    console.print(tasks, lengths, verbs)
-    for reason, count in summary["reasons"].items():
-        console.print(f"rejected {count}: {reason}", markup=False)
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What the coroutine returns; from a notebook, whose own loop is running, by a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
-def _figures(counts: Counter[str]) -> dict[str, Any]:
-    segments = counts["segments"]
-    return {
-        "accepted": counts["accepted"],
-        "rejected": counts["rejected"],
-        "segments": segments,
-        "actions": counts["actions"],
-        "mean_actions": round(counts["actions"] / segments, 2) if segments else 0.0,
-        "grounded": round(counts["grounded"] / segments, 4) if segments else 0.0,
-    }
+async def _annotate(
+    owed: Iterator[GoldPath], teacher: Teacher, ledger: Ledger, repairs: int, keep: Callable[[Annotation, str], None]
+) -> tuple[bool, ServerError | InputError | None]:
+    """Hand every owed path's row to ``keep``; returns whether all were, and what prevented it if not the budget."""
+    first = next(owed, None)
+    if first is None:
+        return True, None
+    owed = chain([first], owed)
+    trouble: list[ServerError | InputError] = []
+    streak, stopped = 0, False
+    slots = asyncio.Semaphore(teacher.concurrency)
+
+    async def work(ask: Ask) -> None:
+        nonlocal streak, stopped
+
+        async def answer(question: Question) -> Completion | None:
+            async with slots:
+                found = None if stopped else await ledger.answer(question, ask)
+            await asyncio.sleep(0)  # whoever waits for the slot sends its question before this answer is read
+            return found
+
+        for gold in owed:
+            if stopped:
+                return
+            try:
+                row = await _settle(gold, teacher, repairs, answer)
+            except (ServerError, InputError) as error:
+                trouble.append(error)
+                streak += 1
+                stopped = stopped or isinstance(error, InputError) or streak >= FAILURES
+                continue
+            streak = 0
+            if row is None:
+                stopped = True
+            else:
+                keep(*row)
+
+    try:
+        async with teacher.session() as ask:
+            if await _proven(teacher, teacher.template.question(first, 0, ""), ledger, ask):
+                # More at work than slots: a question is ready when a slot is. With one slot, all stays in order.
+                await asyncio.gather(*(work(ask) for _ in range(2 * teacher.concurrency - 1)))
+            else:
+                stopped = True
+    except (ServerError, InputError) as error:
+        trouble.append(error)
+    return not (stopped or trouble), trouble[-1] if trouble else None
+
+
+async def _proven(teacher: Teacher, question: Question, ledger: Ledger, ask: Ask) -> bool:
+    """Whether the budget allowed to prove that the server does what such questions need; raises where it does not."""
+    canary = teacher.canary(question)
+    if canary is None:
+        return True
+    answer = await ledger.answer(canary, ask)
+    if answer is None:
+        return False
+    try:
+        obeyed = json.loads(answer.text) == CANARY
+    except ValueError:
+        obeyed = False
+    if not obeyed:
+        what = f"refused it ({answer.text})" if answer.finish == "refused" else f"answered {' '.join(answer.text.split())[:60]!r}"
+        raise InputError(
+            f"The server of {teacher.name} does not honour the {'grammar' if canary.grammar else 'JSON schema'} of a test question and {what}; "
+            "use one with structured outputs, such as vLLM, or a template of free text (--template paper)."
+        )
+    return True
+
+
+async def _settle(gold: GoldPath, teacher: Teacher, repairs: int, answer: Callable[[Question], Awaitable[Completion | None]]) -> Row | None:
+    """The row of one path, after as many questions as it takes; None where one of them was not to be asked."""
+    template, wrong = teacher.template, ""
+    for attempt in range(repairs + 1):
+        completion = await answer(template.question(gold, attempt, wrong))
+        if completion is None:
+            return None
+        found = _read(gold, completion, teacher)
+        if not isinstance(found, Rejected) or completion.finish == "refused":
+            return _made(gold, completion.text, found, teacher), "re-ask" if attempt and not isinstance(found, Rejected) else ""
+        wrong = found.reason
+    spare = _checked(gold, template.fallback(gold, completion.text))
+    if isinstance(spare, Rejected):
+        return _made(gold, completion.text, found, teacher), ""
+    return _made(gold, completion.text, spare, teacher), "fallback"
+
+
+def _read(gold: GoldPath, completion: Completion, teacher: Teacher) -> tuple[Segment, ...] | Rejected:
+    if completion.finish == "refused":
+        return Rejected(f"the server does not take the question: {completion.text}.")
+    if completion.finish in _UNREADABLE:
+        return Rejected(_UNREADABLE[completion.finish])
+    return _checked(gold, teacher.template.segments(gold, completion.text))
+
+
+def _checked(gold: GoldPath, found: tuple[Segment, ...] | Rejected) -> tuple[Segment, ...] | Rejected:
+    if isinstance(found, Rejected) or check_cover(found, len(gold.steps)):
+        return found
+    return Rejected("the segments do not cover the gold path.")
+
+
+def _made(gold: GoldPath, raw: str, found: tuple[Segment, ...] | Rejected, teacher: Teacher) -> Annotation:
+    segments, reason = ((), found.reason) if isinstance(found, Rejected) else (found, "")
+    return Annotation(gold, segments, teacher.name, teacher.revision, prompt_version(teacher), reason, raw)
+
+
+def _grouped(golds: Iterator[GoldPath], teacher: Teacher) -> Iterator[GoldPath]:
+    """The paths, neighbours sharing the prefix of their questions, so that a server reads it once."""
+    while window := list(islice(golds, WINDOW)):
+        yield from sorted(window, key=teacher.template.group)
+
+
+def _config(collected: dict[str, Any], teacher: Teacher, repairs: int) -> dict[str, Any]:
+    digest = hashlib.sha256(json.dumps(collected["config"], sort_keys=True).encode()).hexdigest()[:16]
+    config = {"teacher": teacher.name, "teacher_revision": teacher.revision, "prompt_version": prompt_version(teacher), "gold": digest}
+    return config | ({"repairs": repairs} if repairs else {})

@@ -16,12 +16,12 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import InputError
-from sgd_hf.core.prompts import BUDGET, COMPLETE, END, PROMPT_VERSION, Message, State, Transcript, answered
+from sgd_hf.core.prompts import COMPLETE, END, STYLES, Message, PaperTranscript, State, Transcript, answered
 from sgd_hf.core.records import HUB_SPLIT, Annotation, Step, features, to_row
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.annotate import read_annotations
@@ -29,14 +29,19 @@ from sgd_hf.corpus.annotate import read_annotations
 ROLES = ("planner", "executor", "flat")
 CONFIGS = (*ROLES, "annotations", "gold_paths")
 
+Row = tuple[list[Message], str, bool]
+"""Messages, the sub-goal that they are about, and whether history had to be dropped."""
 
-def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[str, Any]:
+
+def build(annotations: Sequence[Path], out: Path, budget: int | None = None, style: str = "turns") -> dict[str, Any]:
     """Write the rows of complete annotation folders (one or more) as a data set; returns the summary.
 
-    ``budget``: characters of one prompt, recorded with the rows and needed again by the agent that plays.
+    ``style``: of the prompts, turns or paper. ``budget``: characters of one prompt, if not the style's own. Both are
+    recorded with the rows and needed again by the agent that plays.
     """
     import datasets
 
+    budget = STYLES[style].budget if budget is None else budget
     datasets.disable_progress_bars()  # one for every file of a few rows
     origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]
     if out.exists() and any(out.iterdir()):
@@ -50,7 +55,7 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
                 raise InputError(f"{annotation.key} is annotated in more than one of the folders given; give each episode once.")
             seen.add(annotation.key)
             split = HUB_SPLIT[annotation.gold.episode.split]
-            for config, row, short in _rows(annotation, budget):
+            for config, row, short in _rows(annotation, budget, STYLES[style]):
                 tables.setdefault((config, split), []).append(row)
                 shortened[config] += short
     if not seen:
@@ -80,48 +85,45 @@ def build(annotations: Sequence[Path], out: Path, budget: int = BUDGET) -> dict[
         "teacher": sorted({origin["teacher"] for origin in origins}),
     }
     manifest = {"stage": "build", "format": FORMAT, "versions": versions(), "summary": summary}
-    config = {"budget": budget, "prompt_version": PROMPT_VERSION, "annotations": origins}
+    config = {"budget": budget, "prompt_version": STYLES[style].version, "annotations": origins}
     write_json(scratch / "manifest.json", {**manifest, "config": config})
     shutil.rmtree(out, ignore_errors=True)
     os.replace(scratch, out)
     return summary
 
 
-def planner_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
-    """A row for each decision, `complete_task()` after the last: messages, the sub-goal decided on, shortened or not."""
-    transcript = _transcript(annotation, budget)
-    for segment in annotation.segments:
+def planner_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
+    """A row for each decision, `complete_task()` after the last. In the paper's style its planner, asked before every
+    action, also learns to stay with a sub-goal until its last action is done, and then to name the next."""
+    transcript = _transcript(annotation, budget, style)
+    successors = [*(segment.subgoal for segment in annotation.segments[1:]), COMPLETE]
+    for segment, successor in zip(annotation.segments, successors, strict=True):
         yield _asked(transcript, segment.subgoal)
         transcript.begin(segment.subgoal)
-        for step in annotation.gold.steps[segment.start : segment.end]:
+        for number, step in enumerate(annotation.gold.steps[segment.start : segment.end], segment.start + 1):
             _feed(transcript, step)
+            if style is PaperTranscript:
+                yield _asked(transcript, segment.subgoal if number < segment.end else successor)
         transcript.end("ended")
     yield _asked(transcript, COMPLETE)
 
 
-def executor_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
-    """A row for each segment, a turn an action and END last; a conversation that outgrows the budget goes on in another row."""
-    transcript = _transcript(annotation, budget)
+def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
+    """A row for each segment, a turn an action and END last; a conversation that outgrows the budget goes on in another
+    row. In the paper's style a row for each action and each END."""
+    transcript = _transcript(annotation, budget, style)
     for segment in annotation.segments:
         transcript.begin(segment.subgoal)
-        for step in annotation.gold.steps[segment.start : segment.end]:
-            before = transcript.executor()
-            _feed(transcript, step)
-            if not _goes_on(before, transcript.executor()):
-                yield answered(before, step.action.lower()), segment.subgoal, True
-        yield answered(transcript.executor(), END), segment.subgoal, False
+        steps = annotation.gold.steps[segment.start : segment.end]
+        yield from _conversations(transcript, transcript.executor, steps, END, segment.subgoal)
         transcript.end("ended")
 
 
-def flat_rows(annotation: Annotation, budget: int = BUDGET) -> Iterator[tuple[list[Message], str, bool]]:
-    """A row for each window of actions, without sub-goals."""
-    transcript = _transcript(annotation, budget)
-    last = len(annotation.gold.steps) - 1
-    for number, step in enumerate(annotation.gold.steps):
-        before, short = transcript.flat(), transcript.shortened
-        _feed(transcript, step)
-        if number == last or not _goes_on(before, transcript.flat()):
-            yield answered(before, step.action.lower()), "", transcript.shortened > short
+def flat_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
+    """A row for each window of actions, without sub-goals. In the paper's style a row for each action."""
+    transcript = _transcript(annotation, budget, style)
+    *steps, last = annotation.gold.steps
+    yield from _conversations(transcript, transcript.flat, steps, last.action.lower(), "")
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -143,11 +145,11 @@ def print_summary(summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _rows(annotation: Annotation, budget: int) -> Iterator[tuple[str, dict[str, Any], bool]]:
+def _rows(annotation: Annotation, budget: int, style: type[Transcript]) -> Iterator[tuple[str, dict[str, Any], bool]]:
     episode = annotation.gold.episode
-    shared = {**to_row(episode), "teacher": annotation.teacher, "prompt_version": PROMPT_VERSION}
+    shared = {**to_row(episode), "teacher": annotation.teacher, "prompt_version": style.version}
     for role, rows in (("planner", planner_rows), ("executor", executor_rows), ("flat", flat_rows)):
-        for number, (messages, subgoal, short) in enumerate(rows(annotation, budget)):
+        for number, (messages, subgoal, short) in enumerate(rows(annotation, budget, style)):
             yield role, {**shared, "number": number, "subgoal": subgoal, "messages": messages}, short
     actions = annotation.gold.actions
     cut = [{"subgoal": s.subgoal, "actions": list(actions[s.start : s.end])} for s in annotation.segments]
@@ -156,16 +158,34 @@ def _rows(annotation: Annotation, budget: int) -> Iterator[tuple[str, dict[str, 
     yield "gold_paths", to_row(annotation.gold), False
 
 
-def _transcript(annotation: Annotation, budget: int) -> Transcript:
+def _transcript(annotation: Annotation, budget: int, style: type[Transcript]) -> Transcript:
     gold = annotation.gold
-    return Transcript(gold.description, State(gold.look, gold.inventory), budget)
+    return style(gold.description, State(gold.look, gold.inventory), budget)
 
 
 def _feed(transcript: Transcript, step: Step) -> None:
     transcript.act(step.action, step.observation, State(step.look, step.inventory))
 
 
-def _asked(transcript: Transcript, label: str) -> tuple[list[Message], str, bool]:
+def _conversations(
+    transcript: Transcript, read: Callable[[], list[Message]], steps: Sequence[Step], last: str, subgoal: str
+) -> Iterator[Row]:
+    """Rows that answer ``read`` with the action of each step and then with ``last``; what goes on by a turn is one row."""
+    short = transcript.shortened
+    prompt = read()
+    dropped = transcript.shortened > short
+    for step in steps:
+        short = transcript.shortened
+        _feed(transcript, step)
+        longer = read()
+        if not _goes_on(prompt, longer):
+            yield answered(prompt, step.action.lower()), subgoal, dropped
+            dropped = transcript.shortened > short
+        prompt = longer
+    yield answered(prompt, last), subgoal, dropped
+
+
+def _asked(transcript: Transcript, label: str) -> Row:
     short = transcript.shortened
     messages = answered(transcript.planner(), label)
     return messages, label, transcript.shortened > short

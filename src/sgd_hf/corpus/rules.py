@@ -8,7 +8,7 @@ Arguments are names that could be seen when the segment starts, where the path a
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sgd_hf.core.records import GoldPath, Segment, Step
@@ -123,6 +123,38 @@ def segment(gold: GoldPath) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
+def candidates(gold: GoldPath, starts: Sequence[int], most: int = 6) -> list[list[tuple[str, int]]]:
+    """For each of ``starts`` (ascending indices of steps) one to ``most`` sub-goals that could begin there, each with the
+    step before which it is not done: what any rule would name, shortest and longest, then what begins at the next three
+    starts and can be known already, because what comes before it may be its preparation."""
+    moves = [_move(step) for step in gold.steps]
+    letters = "".join(m.kind for m in moves)
+    view = views(gold)
+    seen, own = [], []
+    for start in starts:
+        now = view(start)
+        seen.append(now.seen)
+        named = [(s, end) for s, end in _named(moves, letters, start, now) if s.verb != "use"]
+        own.append(named or [_next(moves, letters, start, now)])
+    found = []
+    for k, subgoals in enumerate(own):
+        later = [(s, end) for following in own[k + 1 : k + 4] for s, end in following if all(known(a, seen[k]) for a in s.args)]
+        earliest: dict[str, int] = {}
+        for subgoal, end in (*subgoals, *later):
+            earliest[str(subgoal)] = min(end, earliest.get(str(subgoal), end))
+        found.append(list(earliest.items())[:most])
+    return found
+
+
+def _named(moves: list[_Move], letters: str, start: int, view: View) -> Iterator[tuple[Subgoal, int]]:
+    for verb, pattern, name in _RULES:
+        ends = [end for end in range(start + 1, min(len(moves), start + LONGEST) + 1) if pattern.fullmatch(letters, start, end)]
+        for end in dict.fromkeys((*ends[-1:], *ends[:1])):
+            args = name([m for m in moves[start:end] if m.kind != "L"], view)
+            if args is not None:
+                yield Subgoal(verb, tuple(_writable(a) for a in args)), end
+
+
 def views(gold: GoldPath) -> Callable[[int], View]:
     """What is known before step ``k``, for ``k`` in ascending order."""
     lines = dict.fromkeys(plain("\n".join((gold.description, gold.look, gold.inventory))).split("\n"))
@@ -156,8 +188,8 @@ def _next(moves: list[_Move], letters: str, start: int, view: View) -> tuple[Sub
 
 
 def _writable(name: str) -> str:
-    """What the grammar can hold of a name."""
-    name = re.sub(r"[(),].*", "", name)
+    """What the grammar can hold of a name, and a question to a teacher can show."""
+    name = re.sub(r"[(),<>\[\]{}|\"].*", "", name)
     return name if any(c.isalnum() for c in name) else "it"
 
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.agent.agent import SubgoalAgent, purpose
+from sgd_hf.agent.agent import Load, SubgoalAgent, composer, purpose
 from sgd_hf.agent.decoding import GREEDY, Decoding
 from sgd_hf.agent.plans import Corruption, any_of, draws, noisy, other_arguments, recited
-from sgd_hf.agent.policy import Patience, Policy, flat, guided, planned
+from sgd_hf.agent.policy import Patience, Policy, flat, guided
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import State, Transcript
 from sgd_hf.core.records import Episode
@@ -67,11 +67,13 @@ def arm(
     noise: float = 0.0,
     noise_kind: str = "random",
     decoding: Decoding | None = None,
+    load: Load | None = None,
 ) -> Arm:
     """The arm of a name. ``agent``: a folder for flat and for whatever plans or executes; ``gold``: collected paths for
     nearest (train) and oracle (the episodes themselves); ``annotations``: of the episodes, for the oracle studies and for
     shuffled noise, of any for random noise. ``noise``: the share of sub-goals that is replaced, in hierarchical and
-    oracle-subgoals. ``decoding``: instead of the agent's own. Raises `InputError` where something lacks or has no use."""
+    oracle-subgoals. ``decoding``: instead of the agent's own; ``load``: what loads checkpoints, see
+    `sgd_hf.agent.served.backend`. Raises `InputError` where something lacks or has no use."""
     if name not in (*ARMS, *STUDIES):
         raise InputError(f"There is no arm {name!r}; the arms are {', '.join((*ARMS, *STUDIES))}.")
     if name in (*_AGENTS, "flat") and agent is None:
@@ -96,44 +98,53 @@ def arm(
     if name == "do-nothing":
         return Arm(name, baselines.do_nothing())
     if name == "flat":
-        return _flat(agent, seed, decoding or GREEDY)
-    made = _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding)
+        return _flat(agent, seed, decoding or GREEDY, load)
+    made = _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding, load)
     made.origin |= {"annotations": annotations.name} if annotations else {}
     return made
 
 
-def _agent(name: str, source: str | Path, seed: int, cuts: dict[str, Cut], noise: tuple[float, str], decoding: Decoding | None) -> Arm:
+def _agent(
+    name: str,
+    source: str | Path,
+    seed: int,
+    cuts: dict[str, Cut],
+    noise: tuple[float, str],
+    decoding: Decoding | None,
+    load: Load | None,
+) -> Arm:
     agent = SubgoalAgent.from_pretrained(str(source))
     decoding = decoding or Decoding(**agent.config.decoding)
-    needed = {"oracle-subgoals": ("executor",), "planner-oracle": ("planner",)}.get(name, ("planner", "executor"))
-    modules = agent.modules(needed, decoding)
+    needed = {"oracle-subgoals": ("executor",), "planner-oracle": agent.planners}.get(name, (*agent.planners, "executor"))
+    modules = agent.modules(needed, decoding, load)
     corruption = _corruption(noise[1], cuts)
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-        plan = recited([subgoal for subgoal, _ in _own(cuts, episode)]) if name == "oracle-subgoals" else planned
+        plan = recited([subgoal for subgoal, _ in _own(cuts, episode)]) if name == "oracle-subgoals" else agent.plan
         if noise[0]:
             plan = noisy(plan, noise[0], corruption(episode), draws(seed, episode.key, "noise"))
         if name == "planner-oracle":
-            transcript = Transcript(description, State(look, inventory), agent.config.budget)
+            transcript = agent.transcript(description, look, inventory)
             return transcript, guided(transcript, _own(cuts, episode), plan)
         return agent.policy(description, look, inventory, plan, every_step=name == "every-step")
 
     digests = {module: modules[module].digest for module in needed}
     suffix = (f"+{noise[1]}:{noise[0]:g}" if noise[0] else "") + decoding.text
-    return Arm(name + suffix, begin, modules, {"agent": _name(source), "teacher": agent.config.teacher, **digests}, seed)
+    return Arm(name + suffix, begin, modules, {"agent": source_name(source), "teacher": agent.config.teacher, **digests}, seed)
 
 
-def _flat(source: str | Path, seed: int, decoding: Decoding) -> Arm:
+def _flat(source: str | Path, seed: int, decoding: Decoding, load: Load | None) -> Arm:
     from sgd_hf.agent.decoder import Decoder
 
-    decoder = Decoder.from_pretrained(source, decoding=decoding)
+    decoder = (load or Decoder.from_pretrained)(source, None, decoding)
     said = purpose(Path(source), "flat")
+    compose = composer(said["prompt_version"])
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
-        transcript = Transcript(description, State(look, inventory), said["budget"])
+        transcript = compose(description, State(look, inventory), said["budget"])
         return transcript, flat(transcript, Patience())
 
-    origin = {"agent": _name(source), "teacher": said["teacher"], "flat": decoder.digest}
+    origin = {"agent": source_name(source), "teacher": said["teacher"], "flat": decoder.digest}
     return Arm("flat" + decoding.text, begin, {"flat": decoder}, origin, seed)
 
 
@@ -164,6 +175,6 @@ def _own(cuts: dict[str, Cut], episode: Episode) -> Cut:
     return cuts[episode.key]
 
 
-def _name(source: str | Path) -> str:
+def source_name(source: str | Path) -> str:
     """What the manifest calls a source: a Hub id as it is, a folder by its last name."""
     return Path(source).name if Path(source).is_dir() else str(source)

@@ -1,9 +1,7 @@
 """Rollouts to reasons: how each episode went, in one word, and what an arm's sub-goals were worth.
 
 Guarantee: pure, without a simulator or a model. Every episode has exactly one label, that of the first rule of
-`LABELS` that fits; every rate is a share in [0, 1], or None where nothing could be judged. What a rollout does not
-record is left out: answers of the planner that were no sub-goal (so no parse rate), and what was in sight before the
-first action.
+`LABELS` that fits; every rate is a share in [0, 1], or None where nothing could be judged.
 """
 
 import functools
@@ -82,16 +80,15 @@ def looped(steps: Sequence[Step]) -> bool:
 def subgoal_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     """What the sub-goals of one arm were worth, as shares of those that can be judged.
 
-    ``completed``: the executor ended it after at least one action, or its post-condition was seen; what stalled, was
+    ``parsed``: of the planner's answers, those that were a sub-goal of the grammar. ``completed``: the executor ended it after at least one action, or its post-condition was seen; what stalled, was
     replaced or was open at the end of the episode did not. ``held``: its post-condition held in its last state, of those
-    whose state shows one. ``grounded``: its arguments occur in the description or in what was seen from the first action
-    on, of those begun after an action; a lower bound, for a rollout does not hold the first look. ``thrash``: it was
-    written again at once, or as the last of an alternation A-B-A-B.
+    whose state shows one. ``grounded``: its arguments occur in the description or in what was seen before it
+    began. ``thrash``: it was written again at once, or as the last of an alternation A-B-A-B.
     """
     completed, held, grounds, thrash = [], [], [], []
     for rollout in rollouts:
         names = [trace.subgoal for trace in rollout.subgoals]
-        seen, read = dict.fromkeys(plain(rollout.description).split("\n")), 0
+        seen, read = dict.fromkeys(_lines(rollout.description) + _lines(rollout.look) + _lines(rollout.inventory)), 0
         for i, trace in enumerate(rollout.subgoals):
             subgoal = parse(trace.subgoal)
             completed.append(trace.fate == "reached" or trace.fate == "ended" and trace.end > trace.start)
@@ -99,12 +96,13 @@ def subgoal_metrics(rollouts: Sequence[Rollout]) -> dict[str, Any]:
             if trace.end:
                 last = rollout.steps[trace.end - 1]
                 held.append(reached(subgoal, last.look, last.inventory))
-            if trace.start:
-                for step in rollout.steps[read : trace.start]:
-                    seen |= dict.fromkeys(_lines(step.look) + _lines(step.inventory) + _lines(step.observation))
-                text, read = "\n".join(seen), trace.start
-                grounds.append(all(known(argument, text) for argument in subgoal.args))
-    return {"completed": _share(completed), "held": _share(held), "grounded": _share(grounds), "thrash": _share(thrash)}
+            for step in rollout.steps[read : trace.start]:
+                seen |= dict.fromkeys(_lines(step.look) + _lines(step.inventory) + _lines(step.observation))
+            text, read = "\n".join(seen), trace.start
+            grounds.append(all(known(argument, text) for argument in subgoal.args))
+    planned = sum(rollout.planned for rollout in rollouts)
+    parsed = 1 - sum(rollout.unusable for rollout in rollouts) / planned if planned else None
+    return {"parsed": parsed, "completed": _share(completed), "held": _share(held), "grounded": _share(grounds), "thrash": _share(thrash)}
 
 
 def _again(names: Sequence[str]) -> bool:

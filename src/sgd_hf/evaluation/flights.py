@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from sgd_hf.agent.plans import draws
-from sgd_hf.agent.policy import Act, Ask, Policy, Reply
+from sgd_hf.agent.policy import Act, Ask, Policy, Reply, understood
 from sgd_hf.core.errors import SimulatorError
 from sgd_hf.core.prompts import Transcript
 from sgd_hf.core.records import Episode, Rollout, Step, SubgoalTrace
@@ -38,8 +38,9 @@ class Flight:
     listed: list[int] = field(default_factory=list)
     simulator_seconds: float = 0.0
     model_seconds: float = 0.0
-    description: str = ""
-    first_score: int = 0
+    planned: int = 0
+    unusable: int = 0
+    start: dict[str, Any] = field(default_factory=lambda: {"description": "", "look": "", "inventory": "", "score": 0})
     transcript: Transcript | None = None
     policy: Policy | None = None
     pending: Act | None = None
@@ -63,7 +64,7 @@ class Flight:
             return self._land("error", str(error))
         self.simulator_seconds += seconds
         if self.policy is None:
-            self.description, self.first_score = answer["description"], answer["score"]
+            self.start = answer
             self.transcript, self.policy = self.arm.begin(self.episode, answer["description"], answer["look"], answer["inventory"])
             return self.go_on(None)
         if self.pending is None:
@@ -85,6 +86,9 @@ class Flight:
 
     def go_on(self, answer: Any) -> None:
         """Let the policy go on with an answer: it asks a module, needs the simulator, or gives up."""
+        if self.ask and self.ask.module in ("planner", "first"):
+            self.planned += 1
+            self.unusable += understood(answer) is None
         request = self._tell(answer)
         self.ask = request if isinstance(request, Ask) else None
         self.pending = request if isinstance(request, Act) else None
@@ -110,21 +114,29 @@ class Flight:
         self.worker.send(function, item)
 
     def _land(self, stop: str, error: str = "") -> None:
+        self.rollout = self.so_far(stop, error)
+
+    def so_far(self, stop: str, error: str = "") -> Rollout:
+        """What has happened until now, as the episode would be stored if it stopped here for the reason ``stop``."""
         wall = time.perf_counter() - self.begin
-        raw = self.steps[-1].score if self.steps else self.first_score
-        self.rollout = Rollout(
+        raw = self.steps[-1].score if self.steps else self.start["score"]
+        return Rollout(
             episode=self.episode,
             arm=self.arm.name,
-            description=self.description,
+            description=self.start["description"],
             steps=tuple(self.steps),
             subgoals=tuple(_traces(self.transcript)) if self.transcript else (),
             score=0 if stop == "error" else max(raw, 0),
             raw_score=raw,
-            best_score=max((self.first_score, *(step.score for step in self.steps))),
+            best_score=max((self.start["score"], *(step.score for step in self.steps))),
             stop=stop,
             rejected=self.rejected,
             repaired=self.repaired,
             listed=tuple(self.listed),
+            look=self.start["look"],
+            inventory=self.start["inventory"],
+            planned=self.planned,
+            unusable=self.unusable,
             retries=self.retries,
             error=error,
             simulator_seconds=self.simulator_seconds,

@@ -1,8 +1,10 @@
 """A score checked without the model (contract 6): the actions of a rollout, played again in a fresh simulator.
 
 Guarantee: a replay meets the limits of the protocol and lists valid actions exactly where the rollout did, so it
-is exact: every text, score and stop reason must come out as stored, and each that does not is named. Rollouts that
-crashed have nothing to check and are counted apart; one that cannot be replayed counts as a mismatch.
+is exact: every text, score and stop reason must come out as stored, and each that does not is named. So is whatever
+the folder says of its protocol that this version does not, each episode that it lacks, and each that is not the
+protocol's. Rollouts that crashed have nothing to check and are counted apart; one that cannot be replayed counts as a
+mismatch.
 """
 
 import os
@@ -15,8 +17,9 @@ from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, Rollout, Step
 from sgd_hf.core.store import read_manifest
-from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
+from sgd_hf.evaluation.rollouts import STAGE, read_rollouts, shape
 from sgd_hf.scienceworld.environment import ScienceWorld, provenance
+from sgd_hf.scienceworld.protocols import Protocol, protocol
 from sgd_hf.scienceworld.workers import Pool
 
 SETTLED = ("success", "failure", "move_limit", "no_progress")
@@ -46,40 +49,52 @@ class Mismatch:
 
     def __str__(self) -> str:
         stored, replayed = _excerpts(self.stored, self.replayed)
-        return f"{self.key}: {self.field} is stored as {stored}, the replay gives {replayed}"
+        return f"{self.key}: {self.field} is stored as {stored}, and should be {replayed}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of ``rollouts`` in a folder, ``replayed`` were played again and ``errors`` crashed when they were evaluated."""
+    """Of ``rollouts`` in a folder, ``replayed`` were played again and ``errors`` crashed when they were evaluated.
+    ``unnamed``: the protocol is none of this version's, so that its list of episodes could not be checked."""
 
     rollouts: int
     replayed: int
     errors: int
     mismatches: tuple[Mismatch, ...]
+    unnamed: bool = False
 
 
 def replay(folder: Path, workers: int = 2) -> Verdict:
     """Replay a complete evaluation folder. Raises `InputError` where this machine's simulator is not the folder's,
     and `StoreError` for a folder that `sgd evaluate` did not finish."""
     manifest = read_manifest(folder, STAGE, complete=True)
-    protocol = manifest["config"]["protocol"]
+    said = manifest["config"]["protocol"]
     here = provenance()
     other = [f"{name} {manifest['config'][name]} (here {value})" for name, value in here.items() if manifest["config"][name] != value]
     if other:
         raise InputError(f"{folder} was played on another simulator, {', '.join(other)}; install that one to replay it.")
     rollouts = read_rollouts(folder)
     playable = {rollout.episode.key: rollout for rollout in rollouts if rollout.stop != "error"}
-    mismatches = []
+    now = _named(said["name"])
+    mismatches = departures(folder, said, now, rollouts) if now else []
     episodes = len({rollout.episode.key for rollout in rollouts})
     if manifest["summary"]["episodes"] != episodes:
         mismatches.append(Mismatch(str(folder), "number of episodes", manifest["summary"]["episodes"], episodes))
-    scripts = [script_of(rollout, protocol["limit"], protocol["patience"]) for rollout in playable.values()]
+    scripts = [script_of(rollout, said["limit"], said["patience"]) for rollout in playable.values()]
     with progress("replay", len(scripts)) as advance:
         for script, outcome in play_scripts(scripts, workers):
             mismatches += compared(playable[script.episode.key], outcome)
             advance(script.episode.task)
-    return Verdict(episodes, len(playable), episodes - len(playable), tuple(sorted(mismatches, key=lambda m: m.key)))
+    mismatches.sort(key=lambda mismatch: mismatch.key)
+    return Verdict(episodes, len(playable), episodes - len(playable), tuple(mismatches), now is None)
+
+
+def departures(folder: Path, said: dict[str, Any], now: Protocol, rollouts: Sequence[Rollout]) -> list[Mismatch]:
+    """How what a folder says of its protocol, and the episodes that it holds, differ from the protocol of that name."""
+    found = [Mismatch(str(folder), f"protocol's {name}", said[name], value) for name, value in shape(now).items() if said[name] != value]
+    held, expected = ({episode.key for episode in some} for some in ((r.episode for r in rollouts), now.episodes))
+    found += [Mismatch(key, "episode", "missing", f"one of {now.name}") for key in sorted(expected - held)]
+    return found + [Mismatch(key, "episode", "played", f"none of {now.name}") for key in sorted(held - expected)]
 
 
 def script_of(rollout: Rollout, limit: int | None, patience: int) -> Script:
@@ -127,6 +142,8 @@ def play_script(env: ScienceWorld, script: Script) -> Rollout:
         rejected=rejected,
         repaired=0,
         listed=script.listed,
+        look=start["look"],
+        inventory=start["inventory"],
     )
 
 
@@ -136,7 +153,8 @@ def compared(stored: Rollout, replayed: Rollout | SimulatorError) -> list[Mismat
     if isinstance(replayed, SimulatorError):
         return [Mismatch(stored.key, "replay", stored.stop, str(replayed))]
     found = [
-        (name, getattr(stored, name), getattr(replayed, name)) for name in ("description", "score", "raw_score", "best_score", "rejected")
+        (name, getattr(stored, name), getattr(replayed, name))
+        for name in ("description", "look", "inventory", "score", "raw_score", "best_score", "rejected")
     ]
     left_open = replayed.stop == "gave_up" and stored.stop not in SETTLED
     found.append(("stop", stored.stop, stored.stop if left_open else replayed.stop))
@@ -157,6 +175,15 @@ def print_verdict(verdict: Verdict, folder: Path, console: Any) -> None:
         f"{verdict.replayed} of {verdict.rollouts} rollouts in {folder} replayed{crashed}: {len(verdict.mismatches) or 'no'} mismatches"
     )
     console.print(summary, markup=False, highlight=False, soft_wrap=True)
+    if verdict.unnamed:
+        console.print("Its protocol is none that this version names: which episodes it must hold was not checked.", soft_wrap=True)
+
+
+def _named(name: str) -> Protocol | None:
+    try:
+        return protocol(name)
+    except InputError:
+        return None
 
 
 def _excerpts(a: Any, b: Any, width: int = 60) -> tuple[str, str]:

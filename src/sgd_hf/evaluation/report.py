@@ -92,17 +92,16 @@ def overview(results: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
 
 def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path) -> None:
     """Write the page. ``results`` is the content of results.json; its ``training``, ``stages``, ``corpus``,
-    ``simulator`` and ``note`` may be absent. Raises `InputError` if it has no arm."""
-    from jinja2 import Environment, StrictUndefined
+    ``simulator``, ``match`` (a list of what `read_match` gives) and ``note`` may be absent. Raises `InputError` if it has no arm."""
     from markupsafe import Markup
 
     from sgd_hf.evaluation import figures
 
     if not results["arms"]:
         raise InputError("There is no episode to report on; run `sgd evaluate` first and give the folder that it wrote.")
-    results = {"training": {}, "stages": {}, "corpus": {}, "simulator": {}, "note": "", **results}
+    results = {"training": {}, "stages": {}, "corpus": {}, "simulator": {}, "match": [], "note": "", **results}
     arms = _ranked(results)
-    colors = {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
+    colors = _colors(arms)
     training = {role: facts for role, facts in results["training"].items() if facts.get("losses")}
     roles = {role: _ROLES.get(role, f"arm-other-{i % 3}") for i, role in enumerate(training)}
     drawn = {
@@ -112,17 +111,15 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
         "losses": figures.losses(training, roles) if training else "",
         "diagnosis": figures.diagnosis(arms, {name: f"went-{name}" for name in WENT}),
     }
-    data = replays(rollouts, arms, REPLAY_BYTES)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"points": _points, "percent": _percent, "count": _count, "seconds": _seconds}
-    page = environment.from_string(Path(__file__).with_name("report.html.jinja").read_text("utf-8")).render(
+    page = _page(
+        rollouts,
+        arms,
+        colors,
         results=results,
-        arms=arms,
         rows=overview(results),
         tasks=sorted({task for summary in arms.values() for task in summary["tasks"]}),
         verdict=verdict(arms),
         about=ARMS,
-        colors=colors,
         roles=roles,
         stops={reason: STOPS[reason] for reason in STOPS if any(reason in summary["stops"] for summary in arms.values())},
         went={name: WENT[name] for name in WENT if any(name in summary["diagnosis"] for summary in arms.values())},
@@ -130,12 +127,38 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
         subgoals={arm: summary["subgoals"] for arm, summary in arms.items() if summary["subgoals"]},
         lengths=LENGTHS,
         figures={name: Markup(svg) for name, svg in drawn.items()},
-        replays=Markup(_inert({**data, "colors": colors, "stops": STOPS})),
-        embedded=len(data["episodes"]),
-        rollouts=len(rollouts),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, "utf-8", errors="replace")
+
+
+def write_replay(rollout: Rollout, out: Path) -> None:
+    """Write a page that holds the replay of this episode and nothing else."""
+    title = f"{rollout.episode.task} · variation {rollout.episode.variation} · {rollout.arm}"
+    page = _page([rollout], [rollout.arm], _colors([rollout.arm]), results={}, title=title)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, "utf-8", errors="replace")
+
+
+def _page(rollouts: Sequence[Rollout], arms: Iterable[str], colors: dict[str, str], **facts: Any) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    data = replays(rollouts, arms, REPLAY_BYTES)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"points": _points, "percent": _percent, "count": _count, "seconds": _seconds}
+    return environment.from_string(Path(__file__).with_name("report.html.jinja").read_text("utf-8")).render(
+        arms=arms,
+        colors=colors,
+        replays=Markup(_inert({**data, "colors": colors, "stops": STOPS})),
+        embedded=len(data["episodes"]),
+        rollouts=len(rollouts),
+        **facts,
+    )
+
+
+def _colors(arms: Iterable[str]) -> dict[str, str]:
+    return {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
 
 
 def verdict(arms: dict[str, Any]) -> str:
@@ -216,6 +239,7 @@ def _episode(rollout: Rollout, intern: Any) -> dict[str, Any]:
         "stop": rollout.stop,
         "repaired": rollout.repaired,
         "error": rollout.error,
+        "start": [intern(rollout.look), intern(rollout.inventory)],
         "subgoals": [[trace.subgoal, trace.start, trace.end, trace.fate] for trace in rollout.subgoals],
         "steps": [
             [s.action, intern(s.observation), intern(s.look), intern(s.inventory), s.score, s.moves, int(rejected(s.observation))]

@@ -10,6 +10,7 @@ without a shard merges them, plays what is still owed, and gives the rows that o
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,20 @@ def play_all(
     ``batch``: whether the model writes for all episodes that are ready at once, or for one after the other with what
     it has read kept; None: at once where its modules prefer that. ``timeout_s``: seconds until a simulator counts as hung.
     """
+    with closing(turns(episodes, arm, protocol, workers, batch, timeout_s)) as flights:
+        yield from (flight.rollout for flight in flights if flight.rollout)
+
+
+def turns(
+    episodes: Sequence[Episode],
+    arm: Arm,
+    protocol: Protocol,
+    workers: int,
+    batch: bool | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Iterator[Flight]:
+    """`play_all` for whoever looks on: the flights under way whenever something has happened in one, and each once more
+    with its rollout when it has landed for good."""
     together = any(getattr(module, "together", False) for module in arm.modules.values()) if batch is None else batch
     owed = deque((episode, 0) for episode in episodes)
     flights: dict[connection.Connection, Flight] = {}
@@ -105,6 +120,7 @@ def play_all(
                 flights[worker.connection] = Flight(*owed.popleft(), worker, arm, protocol, timeout_s)
             for key in _answered(flights, any(flight.ask for flight in flights.values())):
                 flights[key].hear()
+            yield from [flight for flight in flights.values() if not flight.rollout]
             _write([flight for flight in flights.values() if flight.ask], arm, together)
             for key, flight in list(flights.items()):
                 if flight.rollout is None:
@@ -117,7 +133,7 @@ def play_all(
                 if flight.rollout.stop == "error" and flight.retries == 0:
                     owed.appendleft((flight.episode, 1))
                 else:
-                    yield flight.rollout
+                    yield flight
     finally:
         for worker in [*idle, *(flight.worker for flight in flights.values())]:
             worker.close()
@@ -151,6 +167,11 @@ def _write(asking: Sequence[Flight], arm: Arm, together: bool) -> None:
         flight.go_on(text)
 
 
+def shape(protocol: Protocol) -> dict[str, Any]:
+    """What a manifest says of a protocol."""
+    said = {"name": protocol.name, "digest": protocol.digest, "limit": protocol.limit, "patience": protocol.patience}
+    return {**said, "simplification": protocol.simplification}
+
+
 def _config(protocol: Protocol, arm: Arm, seed: int) -> dict[str, Any]:
-    shape = {"name": protocol.name, "digest": protocol.digest, "limit": protocol.limit, "patience": protocol.patience}
-    return {"protocol": {**shape, "simplification": protocol.simplification}, "arm": arm.name, **arm.origin, "seed": seed, **provenance()}
+    return {"protocol": shape(protocol), "arm": arm.name, **arm.origin, "seed": seed, **provenance()}

@@ -1,53 +1,129 @@
 """A finished run becomes a release: a folder an artifact, each as its Hub repository will be.
 
-Guarantee: a folder holds exactly the files named here (safetensors, JSON, tokenizer, parquet, card), nothing
-pickled, and appears whole or not at all.
+Guarantee: a folder holds exactly the files that `sgd_hf.release.artifacts` names for it, appears whole or not at all,
+and is the same, byte for byte, whenever it is made of the same run. What a run lacks that a release needs is one
+sentence; what it may lack is left out, on the cards too.
 
-    out/planner  out/executor  out/flat   a checkpoint each, loadable with transformers
-    out/agent                             config.json, for `SubgoalAgent.from_pretrained`
-    out/dataset                           parquet, for `load_dataset`
+    run/planner  run/executor    needed (or run/shared): checkpoints that `sgd train` wrote
+    run/data                     needed: the data set that `sgd build` wrote
+    run/evaluation/*             what `sgd evaluate` wrote, an arm each, from which the scores are gathered
+    run/results.json             the scores where there is no run/evaluation, but then no rollouts and no demo; and a note
+    run/flat                     may be there: the flat baseline's checkpoint
 """
 
-import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.agent.agent import SubgoalAgent, read_json
-from sgd_hf.core.errors import StoreError
-from sgd_hf.core.store import read_manifest
-from sgd_hf.release.cards import CONFIGURATIONS, agent_card, dataset_card, module_card, read_configs
+from sgd_hf.core.errors import CheckpointError, StoreError
+from sgd_hf.core.prompts import as_text
+from sgd_hf.core.records import Rollout
+from sgd_hf.core.safety import CHECKPOINT, HUB, STAGE, refuse_unsafe
+from sgd_hf.core.store import read_manifest, write_json
+from sgd_hf.evaluation.results import gather
+from sgd_hf.evaluation.scoring import interval, score
+from sgd_hf.release.artifacts import METRIC, MODULES, ORDER, Artifact, identify
+from sgd_hf.release.cards import Names, agent_card, dataset_card, eval_results, module_card, read_configs, rollouts_card
+from sgd_hf.release.space import space
+from sgd_hf.release.tables import EPISODES, episodes, rollouts_tables, statistics, traces
+from sgd_hf.release.training import described, student_of
 
-CHECKPOINT = (
-    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-    "special_tokens_map.json", "chat_template.jinja", "sgd.json",
-)  # fmt: skip
 
+def release(run: Path, out: Path, org: str = "", student: str = "") -> list[Artifact]:
+    """Stage the release of a run in ``out``, in the order in which it is pushed. ``org``: for which the cards name
+    repositories instead of folders; ``student``: the last part of their names, if not the base model's."""
+    results, rollouts = _scores(run)
+    modules = [module for module in MODULES if (run / module).is_dir()]
+    student = student or student_of(run / modules[0]) if modules else ""
+    names: Names = {name: identify(name, org, student) for name in ORDER if name not in MODULES or name in modules}
+    if not rollouts:
+        names = {name: id for name, id in names.items() if name not in ("rollouts", "demo")}
+    for module in modules:
+        refuse_unsafe(run / module, (*CHECKPOINT, *HUB, *STAGE))
+    agent = SubgoalAgent.of(run, beside="../")  # refuses a run without its modules, or with ones that do not go together
 
-def release(run: Path, out: Path) -> list[Path]:
-    """Write the release of a run (a folder with planner, executor, flat, data and results.json); the folders made."""
-    results = _results(run / "results.json")
-    summary = read_manifest(run / "data", "build", complete=True)["summary"]
-    made = [
-        _folder(out / role, lambda folder, role=role: _checkpoint(run, role, folder, results)) for role in ("planner", "executor", "flat")
-    ]
-    made.append(_folder(out / "agent", lambda folder: _agent(run, folder, results)))
-    made.append(_folder(out / "dataset", lambda folder: _dataset(run, folder, summary, results)))
+    fill: dict[str, Callable[[Path], None]] = {
+        module: lambda folder, module=module: _module(run, module, folder, results, names, org) for module in modules
+    }
+    fill["dataset"] = lambda folder: _dataset(run / "data", folder, names)
+    fill["agent"] = lambda folder: _agent(agent, folder, results, names, org)
+    fill["rollouts"] = lambda folder: _rollouts(folder, rollouts, results, names)
+    fill["metric"] = _metric
+    fill["demo"] = lambda folder: space(folder, rollouts)
+
+    made = []
+    for name in names:
+        artifact = Artifact(name, out / name, names[name])
+        _whole(artifact.folder, fill[name])
+        refuse_unsafe(artifact.folder, artifact.layout)
+        made.append(artifact)
     return made
 
 
-def _results(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+def corpus(data: Path, out: Path, org: str) -> Artifact:
+    """Stage a data set that `sgd build` wrote, alone."""
+    names = {"dataset": identify("dataset", org, "")}
+    _whole(out / "dataset", lambda folder: _dataset(data, folder, names))
+    return Artifact("dataset", out / "dataset", names["dataset"])
+
+
+def evaluations(folders: Sequence[Path], out: Path, id: str) -> Artifact:
+    """Stage the rollouts of evaluations of one protocol, alone, for the repository ``id``."""
+    results, rollouts = gather(folders)
+    _whole(out, lambda folder: _rollouts(folder, rollouts, results, {"rollouts": id}))
+    return Artifact("rollouts", out, id)
+
+
+def pin(artifact: Artifact, commits: dict[str, str], names: Names, run: Path) -> None:
+    """Let a staged agent, or the demo, name the repositories of what it needs at the commits that hold them."""
+    if artifact.name == "agent":
+        config = read_json(artifact.folder / "config.json")
+        for role in ("planner", "executor"):
+            module = Path(config[role]["source"]).name
+            config[role] = {"source": names[module], "revision": commits[module]}
+        write_json(artifact.folder / "config.json", config)
+    if artifact.name == "demo":
+        rollouts = _scores(run)[1]
+        _whole(artifact.folder, lambda folder: space(folder, rollouts, {"source": names["agent"], "revision": commits["agent"]}))
+
+
+def weights(run: Path) -> dict[str, Any]:
+    """The digests of the weights that the run's scores were measured with, by module."""
+    origin = _scores(run)[0].get("origin", {})
+    return {module: arm[module] for arm in (origin.get("hierarchical", {}), origin.get("flat", {})) for module in MODULES if module in arm}
+
+
+def scored(run: Path) -> tuple[dict[str, Any], list[Rollout]]:
+    """The protocol that a run was scored under, and the rollouts of its agent (none where only its results are there)."""
+    results, rollouts = _scores(run)
+    return results["protocol"], [rollout for rollout in rollouts if rollout.arm == "hierarchical"]
+
+
+def _scores(run: Path) -> tuple[dict[str, Any], list[Rollout]]:
+    """The results of a run, with an interval of each task where its rollouts are there, and the rollouts."""
+    said = read_json(run / "results.json") if (run / "results.json").exists() else {}
+    folders = sorted(path.parent for path in run.glob("evaluation/*/manifest.json"))
+    results, rollouts = gather(folders) if folders else (said, [])
+    if "hierarchical" not in results.get("arms", {}):
         raise StoreError(
-            f"{path} is missing or damaged, so there are no scores to release; run `sgd quickstart` or `sgd evaluate` to the end first."
-        ) from None
+            f"{run} has no scores of its agent to release (neither evaluation/hierarchical nor results.json); "
+            f"run `sgd evaluate --agent {run} --out {run / 'evaluation' / 'hierarchical'}` with a protocol first."
+        )
+    results["note"] = said.get("note", results["note"])
+    for arm, summary in results["arms"].items():
+        for task, row in summary["tasks"].items():
+            values = [score(rollout) for rollout in rollouts if rollout.arm == arm and rollout.episode.task == task]
+            if values:
+                row["interval"] = interval([values], seed=0, resamples=2000)
+    return results, rollouts
 
 
-def _folder(path: Path, fill: Callable[[Path], None]) -> Path:
+def _whole(path: Path, fill: Callable[[Path], Any]) -> None:
     """Fill a scratch folder and put it in the place of the old one."""
     scratch = path.with_name(path.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -55,32 +131,62 @@ def _folder(path: Path, fill: Callable[[Path], None]) -> Path:
     fill(scratch)
     shutil.rmtree(path, ignore_errors=True)
     os.replace(scratch, path)
-    return path
 
 
-def _checkpoint(run: Path, role: str, folder: Path, results: dict[str, Any]) -> None:
-    module = read_json(run / role / "sgd.json")
-    for name in CHECKPOINT:
-        if (run / role / name).exists():
-            shutil.copy2(run / role / name, folder / name)
-    module_card(role, f"sgd {role}", module, results, _example(run / "data", role)).save(folder / "README.md")
+def _module(run: Path, module: str, folder: Path, results: dict[str, Any], names: Names, org: str) -> None:
+    about = described(run / module)
+    if org and about["adapter"] and not about["published"]:
+        raise CheckpointError(
+            f"The adapter {run / module} is of {about['base'] or 'a model'} as it lies on this machine, which nobody could load from the Hub; "
+            "train it on the Hub id of its base."
+        )
+    for path in sorted((run / module).iterdir()):
+        if any(fnmatchcase(path.name, pattern) for pattern in CHECKPOINT):
+            shutil.copy2(path, folder / path.name)
+    module_card(module, about, results, names, _example(run / "data", run / module, module, about["seq2seq"])).save(folder / "README.md")
+    eval_results(folder, module, results, names, org)
 
 
-def _agent(run: Path, folder: Path, results: dict[str, Any]) -> None:
-    agent = SubgoalAgent.of(run, beside="../")
+def _agent(agent: SubgoalAgent, folder: Path, results: dict[str, Any], names: Names, org: str) -> None:
     agent.save_pretrained(folder)
-    agent_card("sgd agent", read_json(folder / "config.json"), results).save(folder / "README.md")
+    agent_card(read_json(folder / "config.json"), results, names).save(folder / "README.md")
+    eval_results(folder, "agent", results, names, org)
 
 
-def _dataset(run: Path, folder: Path, summary: dict[str, Any], results: dict[str, Any]) -> None:
-    for config in CONFIGURATIONS:
-        shutil.copytree(run / "data" / config, folder / config)
-    dataset_card("ScienceWorld sub-goals", read_configs(run / "data"), summary, results).save(folder / "README.md")
+def _dataset(data: Path, folder: Path, names: Names) -> None:
+    from sgd_hf.release.plots import plot_episodes, plot_subgoals
+
+    manifest = read_manifest(data, "build", complete=True)
+    for config in manifest["summary"]["rows"]:
+        shutil.copytree(data / config, folder / config)
+    found = statistics(data)
+    write_json(folder / "statistics.json", found)
+    shutil.copy2(data / "manifest.json", folder / "manifest.json")
+    (folder / "plots").mkdir()
+    plot_episodes(found, folder / "plots" / "episodes.png")
+    plot_subgoals(found, folder / "plots" / "subgoals.png")
+    configs = [*read_configs(data), {"config_name": EPISODES, "data_files": episodes(folder)}]
+    dataset_card(configs, manifest, found, names).save(folder / "README.md")
 
 
-def _example(data: Path, role: str) -> str:
-    """The first prompt of a test row, as a person would try it."""
+def _rollouts(folder: Path, rollouts: list[Rollout], results: dict[str, Any], names: Names) -> None:
+    files = rollouts_tables(folder, rollouts)
+    traces(folder, rollouts)
+    write_json(folder / "results.json", results)
+    rollouts_card(files, len(rollouts), results, names).save(folder / "README.md")
+
+
+def _metric(folder: Path) -> None:
+    for path in (resources.files("sgd_hf") / "metrics" / METRIC).iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+
+
+def _example(data: Path, checkpoint: Path, module: str, seq2seq: bool) -> str:
+    """The first prompt of a row, as a person would try it; for an encoder-decoder as the one text that it reads."""
     import pyarrow.parquet
 
-    rows = pyarrow.parquet.read_table(sorted((data / role).glob("t*.parquet"))[0], columns=["messages"]).slice(0, 1).to_pylist()
-    return rows[0]["messages"][0]["content"]
+    files = sorted((data / ("planner" if module == "shared" else module)).glob("*.parquet"))
+    rows = pyarrow.parquet.read_table(files[0], columns=["messages"]).slice(0, 1).to_pylist()
+    message = rows[0]["messages"][0]
+    return as_text([message], read_json(checkpoint / "tokenizer_config.json")["eos_token"]) if seq2seq else message["content"]

@@ -1,31 +1,38 @@
-"""Supervised fine-tuning of one causal student by TRL's `SFTTrainer`, loss on the assistant's turns only.
+"""Supervised fine-tuning of one student by a recipe, loss on the assistant's turns only.
 
 Guarantee: a finished folder holds a checkpoint that plain transformers load (safetensors, tokenizer, chat
-template) and ``sgd.json``, which says what it was trained for and how it went; before training each row is proved to fit ``max_length``, so
-nothing is cut and no label is lost. A killed run continues from its last checkpoint when the command is repeated.
+template; for LoRA an adapter) and ``sgd.json``, which says what it was trained for and how it went; before training
+each row is proved to fit ``max_length``, so nothing is cut and no label is lost. A killed run continues from its last
+checkpoint when the command is repeated; a folder is finished when its manifest says so.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m sgd_hf.training.sft \\
         --config recipes/tiny/planner.yaml --data runs/data --out runs/planner
 """
 
 import argparse
+import json
+import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import InputError, guarded
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.build import ROLES
-from sgd_hf.training.recipe import read_recipe
-from sgd_hf.training.student import make_student
+from sgd_hf.training.recipe import Student, read_recipe
+from sgd_hf.training.rows import data_folder, learnt_rows
 
 PROGRESS = "progress.json"
 
 
-def train(config: Path, data: str, out: Path) -> dict[str, Any]:
-    """Run a recipe on a data set (a folder that ``sgd build`` wrote); returns the summary."""
-    origin = read_manifest(data, "build", complete=True)
+def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, float]] | None = None) -> dict[str, Any]:
+    """Run a recipe on a data set (a folder that ``sgd build`` wrote, or its Hub id); returns the summary.
+
+    ``score``: a function of a checkpoint's folder, called every ``score_steps`` of the recipe for a live score."""
+    folder, hub = data_folder(data)
+    origin = read_manifest(folder, "build", complete=True)
     student, args = read_recipe(config, data, out)
     identity = {"recipe": config.read_text(), "data": origin["config"], "rows": origin["summary"]["rows"]}
     manifest = out / "manifest.json"
@@ -36,26 +43,13 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
         if "summary" in done:
             return done["summary"]
 
-    from datasets import load_dataset
-    from transformers import TrainerCallback, set_seed
-    from trl import SFTTrainer
+    from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+
+    from sgd_hf.training.trainer import LiveScore, sft_trainer
 
     set_seed(args.seed)
-    if "train" not in origin["summary"]["rows"][student.role]:
+    if "train" not in origin["summary"]["rows"][student.roles[0]]:
         raise InputError(f"{data} has no train rows; build it from annotations of train variations.")
-    rows = load_dataset(data, student.role)
-    texts = (m["content"] for role in ROLES for row in load_dataset(data, role, split="train") for m in row["messages"])
-    model, tokenizer = make_student(student, texts, args.max_length)
-    sets = {split: rows[split].select_columns(["messages"]) for split in ("train", "validation") if split in rows}
-    longest = max(_longest(part, tokenizer) for part in sets.values())
-    if longest > args.max_length:
-        raise InputError(
-            f"A {student.role} row has {longest} tokens and the recipe's max_length is {args.max_length}; "
-            "raise max_length or build the data with a smaller --budget."
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    begun = {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()}
-    write_json(manifest, begun)
 
     class Watch(TrainerCallback):
         """Times the steps without the loading, and says in a file how far the run is, for whoever shows it."""
@@ -68,25 +62,36 @@ def train(config: Path, data: str, out: Path) -> dict[str, Any]:
                 write_json(out / PROGRESS, {"step": state.global_step, "of": state.max_steps, **state.log_history[-1]})
 
     watch = Watch()
-    trainer = SFTTrainer(
-        model=model,
-        args=args,
-        processing_class=tokenizer,
-        train_dataset=sets["train"],
-        eval_dataset=sets.get("validation") if args.eval_strategy != "no" else None,
-        callbacks=[watch],
-    )
+    callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
+    sets = learnt_rows(folder, student)
+    if student.trainer == "seq2seq":
+        from sgd_hf.training.seq2seq import seq2seq_trainer
+
+        trainer, longest = seq2seq_trainer(student, args, sets, callbacks)
+    else:
+        trainer, longest = sft_trainer(student, args, sets, _texts(folder), callbacks)
+    if score and student.score_steps:
+        trainer.add_callback(LiveScore(trainer, score, student.score_steps))
+    begun = {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()}
+    if args.process_index == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(manifest, begun)
     trainer.train(resume_from_checkpoint=_last_checkpoint(out))
     seconds = time.monotonic() - watch.begin
     summary = _summary(trainer, student.role, longest, seconds)
+    trainer.save_model(str(out))
     if trainer.is_world_process_zero():
-        trainer.save_model(str(out))
-        for leftover in ("training_args.bin", PROGRESS):
+        for leftover in ("training_args.bin", "README.md", PROGRESS):  # the card is the release's to write
             (out / leftover).unlink(missing_ok=True)
-        write_json(out / "sgd.json", {"role": student.role, **_purpose(origin), "training": summary, "versions": begun["versions"]})
+        if student.lora:
+            _finish_adapter(out, student)
+        base = {"base": {"model": student.model, "revision": student.revision}} if student.model else {}
+        said = {"role": student.role, **purpose_of(origin), **base, **({"dataset": hub} if hub else {})}
+        write_json(out / "sgd.json", {**said, "training": summary, "versions": begun["versions"]})
+        write_json(manifest, {**begun, "summary": summary})
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-        write_json(manifest, {**begun, "summary": summary})
+    trainer.accelerator.wait_for_everyone()
     return summary
 
 
@@ -96,7 +101,27 @@ def _last_checkpoint(out: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
-def _purpose(data: dict[str, Any]) -> dict[str, Any]:
+def _finish_adapter(out: Path, student: Student) -> None:
+    """An adapter that is light to carry: in half precision, the tokenizer without its line breaks; its base under the
+    recipe's name rather than where it lay on this machine."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = out / "adapter_model.safetensors"
+    half = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(weights).items()}
+    save_file(half, weights.with_suffix(".part"), metadata={"format": "pt"})
+    os.replace(weights.with_suffix(".part"), weights)
+    config = out / "adapter_config.json"
+    said = json.loads(config.read_text())
+    base = {"base_model_name_or_path": student.model, "revision": student.revision}
+    if isinstance(said["target_modules"], list):
+        said["target_modules"].sort()  # peft writes a set, in no order
+    write_json(config, said | base)
+    tokenizer = out / "tokenizer.json"
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()), ensure_ascii=False, separators=(",", ":")))
+
+
+def purpose_of(data: dict[str, Any]) -> dict[str, Any]:
     """What an agent must know of the data that its modules learned from."""
     return {
         "prompt_version": data["config"]["prompt_version"],
@@ -105,26 +130,38 @@ def _purpose(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _longest(rows: Any, tokenizer: Any) -> int:
-    return max(len(tokenizer.apply_chat_template(row["messages"], return_dict=False)) for row in rows)
+def _texts(folder: Path) -> Iterator[str]:
+    """What a tokenizer is trained on: every message of the train rows of all roles."""
+    from datasets import load_dataset
+
+    for role in ROLES:
+        for row in load_dataset(str(folder), role, split="train"):
+            yield from (message["content"] for message in row["messages"])
 
 
 def _summary(trainer: Any, role: str, longest: int, seconds: float) -> dict[str, Any]:
     history = trainer.state.log_history
     losses = [[entry["step"], entry["loss"]] for entry in history if "loss" in entry]
     evals = [entry for entry in history if "eval_loss" in entry]
+    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
+    kept = next((entry for entry in evals if entry["step"] == best), evals[-1] if evals else {})
     return {
         "role": role,
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "train_rows": len(trainer.train_dataset),
-        "train_tokens": int(next((entry["num_tokens"] for entry in reversed(history) if "num_tokens" in entry), 0)),
+        "train_tokens": int(trainer.state.num_input_tokens_seen),
         "longest_row": longest,
         "losses": losses,
         "final_loss": losses[-1][1] if losses else None,
-        "dev_loss": evals[-1]["eval_loss"] if evals else None,
-        "dev_token_accuracy": evals[-1].get("eval_mean_token_accuracy") if evals else None,
+        "dev_loss": kept.get("eval_loss"),
+        "dev_token_accuracy": kept.get("eval_mean_token_accuracy"),
+        "dev_exact_match": kept.get("eval_exact_match"),
+        "dev_first_exact_match": kept.get("eval_first_exact_match"),
+        "live_scores": [[entry["step"], entry["eval_score_macro"]] for entry in history if "eval_score_macro" in entry],
+        "best_step": best,
         "seconds": seconds,
         "seed": trainer.args.seed,
     }
@@ -134,7 +171,7 @@ def main() -> None:
     """The entry point of ``accelerate launch -m sgd_hf.training.sft``; `sgd train` is the same."""
     parser = argparse.ArgumentParser(prog="sgd_hf.training.sft", description=__doc__.split("\n")[0])
     parser.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/tiny/planner.yaml")
-    parser.add_argument("--data", required=True, help="the folder that `sgd build` wrote")
+    parser.add_argument("--data", required=True, help="the folder that `sgd build` wrote, or ORG/NAME@REVISION of one on the Hub")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
     arguments = parser.parse_args()
     guarded(lambda: train(arguments.config, arguments.data, arguments.out))

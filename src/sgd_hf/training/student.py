@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from sgd_hf.core.errors import CheckpointError, InputError
+from sgd_hf.training.pretrained import locate
 from sgd_hf.training.recipe import Student
 
 STOP, PAD = "<|im_end|>", "<|endoftext|>"
@@ -42,9 +43,9 @@ def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=STOP, pad_token=PAD, clean_up_tokenization_spaces=False)
 
 
-def make_student(student: Student, texts: Iterable[str], max_length: int) -> tuple[Any, Any]:
-    """The model (float32) and tokenizer to train. Raises `InputError` where the recipe's student is not causal,
-    `CheckpointError` where it cannot be loaded."""
+def make_student(student: Student, texts: Iterable[str], max_length: int, dtype: str = "float32") -> tuple[Any, Any]:
+    """The model and tokenizer to train; ``dtype`` of pretrained weights. Raises `InputError` where the recipe's student
+    is not causal, `CheckpointError` where it cannot be loaded."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -58,16 +59,18 @@ def make_student(student: Student, texts: Iterable[str], max_length: int) -> tup
         except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
             raise InputError(f"The recipe's `scratch` is not a causal configuration: {' '.join(str(error).split())}") from None
     else:
+        source, revision = locate(student.model, student.revision)
         try:
-            config = AutoConfig.from_pretrained(student.model, revision=student.revision)
+            config = AutoConfig.from_pretrained(source, revision=revision)
             if config.is_encoder_decoder:
                 raise InputError(
-                    f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; give a causal checkpoint."
+                    f"{student.model} is an encoder-decoder, which TRL's SFT would train on a wrong loss; "
+                    "take a recipe of recipes/flan-t5-* for it, or give a causal checkpoint."
                 )
-            tokenizer = AutoTokenizer.from_pretrained(student.model, revision=student.revision)
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
             if STOP not in tokenizer.get_vocab():
                 raise InputError(f"The tokenizer of {student.model} lacks {STOP}, which ends a turn; give a checkpoint that knows ChatML.")
-            model = AutoModelForCausalLM.from_pretrained(student.model, revision=student.revision, use_safetensors=True, dtype="float32")
+            model = AutoModelForCausalLM.from_pretrained(source, revision=revision, use_safetensors=True, dtype=dtype)
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(f"{student.model} cannot be loaded ({reason}); give a folder or Hub id of a causal checkpoint.") from None

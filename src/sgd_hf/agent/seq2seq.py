@@ -1,0 +1,95 @@
+"""Text from an encoder-decoder language model, with the interface of `Decoder`.
+
+Guarantee: an answer is a pure function of the checkpoint and the messages, and where it is sampled of the draws too;
+`write` is `write_many` of one, and the same up to ties in floating point. The encoder reads a prompt once, whatever
+the width of the beam search. The prompt is the text that the student was trained on (`as_text`), never cut.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from sgd_hf.agent.decoder import Decoder, Rule
+from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding
+from sgd_hf.agent.policy import Ask
+from sgd_hf.core.prompts import Message, as_text
+
+Change = Callable[[int, torch.Tensor, list[int]], torch.Tensor]
+"""Other logits (vocabulary,) for a row, from these and from what was written so far."""
+
+
+class Seq2SeqDecoder(Decoder):
+    """A checkpoint and its tokenizer. It keeps nothing between two answers, so slots mean nothing to it."""
+
+    def __init__(self, model, tokenizer, decoding: Decoding = GREEDY):
+        super().__init__(model, tokenizer, decoding)
+        self._stop = tokenizer.eos_token_id
+
+    def write(
+        self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0, draw: Random | None = None
+    ) -> str:
+        """The answer to a conversation; see `Decoder.write`."""
+        return self.write_many([Ask("", list(messages), tuple(among), never)], [draw])[0]
+
+    @torch.inference_mode()
+    def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
+        """`write` for several conversations in one batch, beam searches included."""
+        draws = draws or [None] * len(asks)
+        barred: list[list[int]] = [[] for _ in asks]
+        answers: dict[int, str] = {}
+        while owed := [i for i in range(len(asks)) if i not in answers]:
+            wide = [i for i in owed if self.decoding.beams > 1 and not asks[i].among]
+            narrow = [i for i in owed if i not in wide]
+            rules = [self._along_rule(asks[i].among) if asks[i].among else self._free_rule(barred[i], draws[i]) for i in narrow]
+            written = self._searched([asks[i] for i in wide], [barred[i] for i in wide]) if wide else []
+            written += self._ruled([asks[i] for i in narrow], rules) if narrow else []
+            for i, tokens in zip(wide + narrow, written, strict=True):
+                answer = self._said(tokens)
+                if asks[i].never and answer == asks[i].never:
+                    barred[i].append(tokens[0])
+                else:
+                    answers[i] = answer
+        return [answers[i] for i in range(len(asks))]
+
+    def _searched(self, asks: list[Ask], barred: list[list[int]]) -> list[list[int]]:
+        """Beam search by mean log-probability a token, with some first tokens ruled out."""
+        width = self.decoding.beams
+
+        def bar(row: int, logits: torch.Tensor, so_far: list[int]) -> torch.Tensor:
+            return logits if so_far else _filled(logits, barred[row // width], -torch.inf)
+
+        return self._generate(asks, bar, num_beams=width, length_penalty=1.0)
+
+    def _ruled(self, asks: list[Ask], rules: list[Rule | None]) -> list[list[int]]:
+        """Token by token as each row's rule says; greedy where there is none."""
+
+        def choose(row: int, logits: torch.Tensor, so_far: list[int]) -> torch.Tensor:
+            rule = rules[row]
+            if rule is None or self._stop in so_far:
+                return logits
+            return _filled(torch.full_like(logits, -torch.inf), [rule(logits, so_far)], 0.0)
+
+        return self._generate(asks, choose)
+
+    def _generate(self, asks: list[Ask], change: Change, **search: float) -> list[list[int]]:
+        """What each prompt is answered with, without start and end; greedy but for ``search``."""
+        texts = [as_text(ask.messages, self.tokenizer.eos_token) for ask in asks]
+        given = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.model.device)
+        options = {"do_sample": False, "num_beams": 1, "max_new_tokens": MAX_NEW_TOKENS, **search}
+        rows = self.model.generate(**given, logits_processor=LogitsProcessorList([_Changed(change)]), **options)[:, 1:].tolist()
+        return [row[: row.index(self._stop)] if self._stop in row else row for row in rows]
+
+
+class _Changed(LogitsProcessor):
+    def __init__(self, change: Change):
+        self._change = change
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        written = input_ids[:, 1:].tolist()
+        return torch.stack([self._change(row, logits, written[row]) for row, logits in enumerate(scores)])
+
+
+def _filled(logits: torch.Tensor, tokens: list[int], value: float) -> torch.Tensor:
+    return logits.index_fill(0, torch.tensor(tokens, dtype=torch.long, device=logits.device), value)

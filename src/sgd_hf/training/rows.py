@@ -1,0 +1,89 @@
+"""The rows that a student learns from: which data set, which of its episodes, and how often each.
+
+Guarantee: a choice of episodes is a pure function of the recipe and the data, the same in every process and on every
+machine; episodes are taken in the order of their digests, so that a smaller choice is part of a larger one and no
+accident of the simulator's numbering decides. No row is cut, and the rows of an episode stay together.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sgd_hf.core.errors import InputError
+from sgd_hf.training.recipe import FIRST, Student
+
+Variation = tuple[str, int]
+
+
+def data_folder(data: str) -> tuple[Path, dict[str, str]]:
+    """The folder of a data set that is given as a folder, or as a Hub id ``ORG/NAME`` or ``ORG/NAME@REVISION`` (fetched
+    to the cache); and where it comes from: ``id`` and the ``revision``'s commit of a Hub one, nothing for a folder."""
+    if Path(data).exists() or data.count("/") != 1 or data.startswith((".", "/")):
+        return Path(data), {}
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    name, _, revision = data.partition("@")
+    try:
+        wanted = ["manifest.json", "README.md", "*/*.parquet"]
+        folder = Path(snapshot_download(name, repo_type="dataset", revision=revision or None, allow_patterns=wanted))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{data} is neither a folder nor a data set on the Hub ({reason}); give what `sgd build` wrote.") from None
+    return folder, {"id": name, "revision": folder.name}
+
+
+def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
+    """The splits ``train`` and, where there is one, ``validation``: data sets of ``messages``, balanced as the recipe says."""
+    from datasets import concatenate_datasets, load_dataset
+
+    parts = [load_dataset(str(folder), role) for role in student.roles]
+    sets = {}
+    for split in ("train", "validation"):
+        if split not in parts[0]:
+            continue
+        rows = concatenate_datasets([part[split].select_columns(["messages", "task", "variation", "number"]) for part in parts])
+        if student.role == FIRST:
+            rows = rows.filter(lambda number: number == 0, input_columns="number")
+        cap, power = (student.task_cap, student.task_power) if split == "train" else (student.dev_cap, 1.0)
+        places = _places(zip(rows["task"], rows["variation"], strict=True))
+        tasks = {task for task, _ in places}
+        if unknown := sorted(set(student.held_out) - tasks) if split == "train" else []:
+            raise InputError(
+                f"The recipe holds out {', '.join(unknown)}, which the data set has no train rows of; its tasks: {', '.join(sorted(tasks))}."
+            )
+        times = episode_times([place for place in places if place[0] not in student.held_out], cap, power)
+        if times:
+            picked = sorted(i for place, n in times.items() for _ in range(n) for i in places[place])
+            sets[split] = rows.select(picked).select_columns(["messages"])
+    if "train" not in sets:
+        raise InputError(f"The recipe holds out every task of {folder}; leave at least one.")
+    return sets
+
+
+def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.0) -> dict[Variation, int]:
+    """How often each episode is learnt from in an epoch; those not at all are left out. ``cap``: at most so many episodes
+    a task (0: all). ``power``: a task of n episodes gets a share in proportion to n ** power, of as many as there are."""
+    tasks: Mapping[str, list[Variation]] = defaultdict(list)
+    for episode in sorted(set(episodes), key=_digest):
+        if not cap or len(tasks[episode[0]]) < cap:
+            tasks[episode[0]].append(episode)
+    total, weight = sum(map(len, tasks.values())), sum(len(own) ** power for own in tasks.values())
+    times: dict[Variation, int] = {}
+    for _, own in sorted(tasks.items()):
+        rounds, more = divmod(max(1, round(total * len(own) ** power / weight)), len(own))
+        times |= {episode: rounds + (i < more) for i, episode in enumerate(own) if rounds or i < more}
+    return times
+
+
+def _places(episodes: Iterable[Variation]) -> dict[Variation, list[int]]:
+    places: dict[Variation, list[int]] = defaultdict(list)
+    for i, episode in enumerate(episodes):
+        places[episode].append(i)
+    return places
+
+
+def _digest(episode: Variation) -> str:
+    return hashlib.sha256(f"{episode[0]}/{episode[1]}".encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""TRL's `SFTTrainer` with what one wants to see while a student learns.
+
+Guarantee: each log says tokens a second, and each evaluation how many of the recorded answers greedy decoding would
+write exactly. No text is generated for that: greedy decoding writes an answer exactly if and only if each of its
+tokens, the end mark included, is the likeliest one after those before it, which one forward pass shows. Both are
+numbers of the trainer's own logs, so that every tracker, early stopping and the choice of the best checkpoint see them.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from sgd_hf.core.errors import InputError
+from sgd_hf.training.recipe import Student
+from sgd_hf.training.student import make_student
+
+Score = Callable[[Path], dict[str, float]]
+"""plays with the checkpoint in a folder and names what it scored"""
+
+
+def sft_trainer(
+    student: Student, args: Any, sets: dict[str, Any], texts: Iterable[str], callbacks: list[TrainerCallback]
+) -> tuple["StudentTrainer", int]:
+    """The trainer of a causal student on ``sets`` (``messages`` of the splits train and validation), and the tokens of the
+    longest row. ``texts``: for the tokenizer of a student from scratch. Raises `InputError` where a row does not fit."""
+    # Weights that stay as they are need no more than half precision.
+    model, tokenizer = make_student(student, texts, args.max_length, "bfloat16" if student.lora and args.bf16 else "float32")
+    longest = max(len(tokenizer.apply_chat_template(row["messages"], return_dict=False)) for part in sets.values() for row in part)
+    if longest > args.max_length:
+        raise InputError(
+            f"A {student.role} row has {longest} tokens and the recipe's max_length is {args.max_length}; "
+            "raise max_length or build the data with a smaller --budget."
+        )
+    trainer = StudentTrainer(
+        model=model,
+        args=args,
+        processing_class=tokenizer,
+        train_dataset=sets["train"],
+        eval_dataset=sets.get("validation") if args.eval_strategy != "no" else None,
+        callbacks=callbacks,
+        peft_config=_peft(student),
+        exact_match_rows=student.exact_match_rows,
+    )
+    return trainer, longest
+
+
+def _peft(student: Student) -> Any:
+    if student.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", **dataclasses.asdict(student.lora))
+
+
+class StudentTrainer(SFTTrainer):
+    """``exact_match_rows``: validation rows, evenly spread, that are measured; 0 for none."""
+
+    def __init__(self, *, exact_match_rows: int = 0, **given: Any):
+        super().__init__(**given)
+        self._rows = exact_match_rows
+        self._logged = (time.monotonic(), 0)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            now, seen = time.monotonic(), self.state.num_input_tokens_seen
+            logs["tokens_per_second"] = (seen - self._logged[1]) / (now - self._logged[0])
+            self._logged = (now, seen)
+        super().log(logs, start_time)
+
+    def train(self, resume_from_checkpoint: str | None = None) -> Any:
+        """As TRL's. Times run from the first step, and a resumed run counts its own tokens only."""
+        self.add_callback(_Begin(self))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint)
+
+    def begin(self) -> None:
+        """Start the clock of tokens a second."""
+        self._logged = (time.monotonic(), self.state.num_input_tokens_seen)
+
+    def evaluation_loop(self, *given: Any, metric_key_prefix: str = "eval", **more: Any) -> Any:
+        begin = time.monotonic()
+        output = super().evaluation_loop(*given, metric_key_prefix=metric_key_prefix, **more)
+        if self._rows:
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.exact_match().items()})
+        self._logged = (self._logged[0] + time.monotonic() - begin, self._logged[1])  # evaluating is not training
+        return output
+
+    @torch.no_grad()
+    def exact_match(self) -> dict[str, float]:
+        """Shares of the answers that greedy decoding writes exactly after the recorded history: of all (``exact_match``),
+        and of the first of each row (``first_exact_match``), for a planner the same."""
+        there, processes = len(self.eval_dataset), self.accelerator.num_processes
+        # As many rows in each process, for a sharded model runs only where all run it.
+        wanted = min(self._rows, there) // processes * processes or processes
+        picked = [i * there // wanted for i in range(wanted)][self.accelerator.process_index :: processes]
+        counts = torch.zeros(4, device=self.accelerator.device)
+        for i in picked:
+            right = self._right(self.eval_dataset[i])
+            counts += torch.tensor([sum(right), len(right), right[0], 1], device=counts.device)
+        right, answers, first, rows = self.accelerator.reduce(counts, "sum").tolist()
+        return {"exact_match": right / answers, "first_exact_match": first / rows}
+
+    def _right(self, row: dict[str, Any]) -> list[bool]:
+        """For each answer of a row, whether all its tokens are the likeliest."""
+        device = self.accelerator.device
+        tokens, labels = (torch.tensor(row[name], device=device) for name in ("input_ids", "labels"))
+        places = (labels[1:] != -100).nonzero()[:, 0]
+        with self.accelerator.autocast():
+            logits = self.model_wrapped(input_ids=tokens[None], logits_to_keep=places, use_cache=False).logits[0]
+        likeliest = logits.argmax(-1) == labels[1:][places]
+        new = (places.diff() > 1).nonzero()[:, 0] + 1
+        return [bool(part.all()) for part in likeliest.tensor_split(new.cpu())]
+
+
+class _Begin(TrainerCallback):
+    def __init__(self, trainer: StudentTrainer):
+        self._trainer = trainer
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._trainer.begin()
+
+
+class LiveScore(TrainerCallback):
+    """Every so many steps a saved checkpoint plays, and its score goes to the logs, once for each process group."""
+
+    def __init__(self, trainer: StudentTrainer, score: Score, steps: int):
+        self._trainer, self._score, self._steps = trainer, score, steps
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self._steps == 0 and state.is_world_process_zero:
+            found = self._score(Path(args.output_dir, f"checkpoint-{state.global_step}"))
+            self._trainer.log({f"eval_score_{name}": value for name, value in found.items()})

@@ -1,0 +1,102 @@
+"""A planner is asked at every state of the gold paths, in the words of its training rows, and judged by the grammar."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgd_hf.agent.agent import SubgoalAgent
+from sgd_hf.core.errors import StoreError
+from sgd_hf.core.prompts import COMPLETE, PROMPT_VERSION
+from sgd_hf.core.store import read_manifest
+from sgd_hf.corpus.annotate import read_annotations
+from sgd_hf.corpus.build import planner_rows
+from sgd_hf.evaluation.match import match, read_match, summarise
+
+
+class Said:
+    """A planner that answers what a dictionary says, by the prompt; it counts what it was asked."""
+
+    digest = "said"
+    together = True
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+
+    def write_many(self, asks, draws):
+        assert {ask.module for ask in asks} == {"planner"} and {ask.never for ask in asks} == {COMPLETE}
+        self.asked += [ask.messages[-1]["content"] for ask in asks]
+        return [self.answers(ask.messages[-1]["content"]) for ask in asks]
+
+
+@pytest.fixture(scope="module")
+def cut(data):
+    """A complete annotation folder, and its planner rows without the last of each episode: prompt to sub-goal."""
+    folder = data.parent / "annotations" / "train"
+    rows = [(m[-2]["content"], label) for a in read_annotations(folder) for m, label, _ in planner_rows(a) if label != COMPLETE]
+    return folder, dict(rows)
+
+
+@pytest.fixture
+def against(cut, tmp_path):
+    """A function: what `match` finds of a planner that answers as a function says."""
+    modules = {name: {"source": name, "revision": None} for name in ("planner", "executor")}
+    SubgoalAgent({**modules, "prompt_version": PROMPT_VERSION}).save_pretrained(tmp_path / "agent")
+
+    def found(answers, folder="out", digest="said"):
+        planner = Said(answers)
+        planner.digest = digest
+        return match(tmp_path / folder, cut[0], tmp_path / "agent", load=lambda *_: planner), planner.asked
+
+    return found
+
+
+def test_a_planner_that_says_what_the_teacher_said_matches_everywhere(cut, against):
+    found, asked = against(cut[1].__getitem__)
+    assert sorted(asked) == sorted(cut[1]) and found["subgoals"] == len(asked)
+    assert (found["exact_match"], found["verb_match"], found["parsed"], found["macro_exact"]) == (1, 1, 1, 1)
+    assert found["agent"] == "agent" and found["planner"] == "said" and found["teacher"] == "rules"
+
+
+def test_one_wrong_answer_does_not_end_the_episode(cut, against, tmp_path):
+    first = next(iter(cut[1]))
+    found, asked = against(lambda prompt: "no idea" if prompt == first else cut[1][prompt])
+    assert len(asked) == len(cut[1]) and found["exact_match"] == found["parsed"] == 1 - 1 / len(asked)
+    assert read_match(tmp_path / "out") == found
+
+
+def test_what_was_answered_is_not_asked_again_and_another_planner_is_refused(cut, against, tmp_path):
+    found, asked = against(cut[1].__getitem__)
+    rows = (tmp_path / "out" / "rows.jsonl").read_text().splitlines()
+    (tmp_path / "out" / "rows.jsonl").write_text("\n".join(rows[:3]) + "\n")
+    again, rest = against(cut[1].__getitem__)
+    assert again == found and sorted(rest) == sorted(asked[3:])
+    with pytest.raises(StoreError, match="planner"):
+        against(cut[1].__getitem__, digest="other")
+    assert read_manifest(tmp_path / "out", "match", complete=True)
+
+
+def row(task, expected, answer):
+    return {"task": task, "expected": expected, "answer": answer}
+
+
+def test_the_judge_reads_the_grammar_and_not_the_spelling():
+    said = ["pick_up(metal pot)", "Pick up( the metal  pot ).", "pick_up(jug)", "open(metal pot)", "take it"]
+    found = summarise([row("boil", "pick_up(metal pot)", answer) for answer in said])
+    assert (found["exact_match"], found["verb_match"], found["parsed"]) == (2 / 5, 3 / 5, 4 / 5)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["boil", "melt"]), st.sampled_from(["wait(1)", "wait(2)", "use(cup)", "?"])), min_size=1))
+def test_an_exact_match_is_a_verb_match_is_a_subgoal(said):
+    found = summarise([row(task, "wait(1)", answer) for task, answer in said])
+    for shares in (found, *found["tasks"].values()):
+        assert 0 <= shares["exact_match"] <= shares["verb_match"] <= shares["parsed"] <= 1
+    assert sum(each["subgoals"] for each in found["tasks"].values()) == found["subgoals"] == len(said)
+
+
+@pytest.mark.slow
+def test_the_verb_asks_a_trained_planner(run, tmp_path, sgd):
+    given = ("--agent", run, "--annotations", run / "annotations" / "dev", "--out", tmp_path / "out")
+    assert sgd("match", *given)[0] == 0
+    found = read_match(tmp_path / "out")
+    assert found["subgoals"] > 0 and found["teacher"] == "rules" and sgd("match", *given)[0] == 0

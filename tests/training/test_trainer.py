@@ -1,0 +1,122 @@
+"""What is measured while a student learns: exact match is that of greedy decoding, tokens a second those of the steps."""
+
+import copy
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+from trl import SFTConfig
+
+from sgd_hf.training.student import STOP
+from sgd_hf.training.trainer import LiveScore, StudentTrainer
+
+
+@pytest.fixture(scope="module")
+def brief(model, tokenizer):
+    """The tiny llama with a bent for the end mark: its answers are a few tokens, if any."""
+    made = copy.deepcopy(model)
+
+    def bend(_, __, logits):
+        logits[..., tokenizer.eos_token_id] += 5
+
+    made.lm_head.register_forward_hook(bend)
+    return made
+
+
+@torch.inference_mode()
+def greedy(model, tokenizer, messages):
+    """The tokens of the model's own answer, one after the other, the end mark last."""
+    tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    written = []
+    while len(written) < 8 and tokenizer.eos_token_id not in written:
+        written.append(int(model(torch.tensor([[*tokens, *written]])).logits[0, -1].argmax()))
+    return written
+
+
+@pytest.fixture(scope="module")
+def spoken(annotations, brief, tokenizer):
+    """Rows in which about half of the answers are what the model itself would write."""
+    from sgd_hf.corpus.build import executor_rows
+
+    chance, rows = random.Random(0), []
+    for messages, _, _ in [row for a in annotations[:6] for row in executor_rows(a)][:12]:
+        said = []
+        for message in messages:
+            if message["role"] == "assistant" and chance.random() < 0.5:
+                written = greedy(brief, tokenizer, said)
+                content = tokenizer.decode(written).removesuffix(STOP)
+                if tokenizer(content + STOP)["input_ids"] == written:
+                    message = {"role": "assistant", "content": content}
+            said.append(message)
+        rows.append({"messages": said})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def trainer(spoken, brief, tokenizer, tmp_path_factory):
+    from datasets import Dataset
+
+    given = {"bf16": False, "use_cpu": True, "report_to": "none", "assistant_only_loss": True, "max_length": 4096, "disable_tqdm": True}
+    args = SFTConfig(
+        str(tmp_path_factory.mktemp("out")), per_device_eval_batch_size=4, include_num_input_tokens_seen="non_padding", **given
+    )
+    rows = Dataset.from_list(spoken)
+    return StudentTrainer(model=brief, args=args, processing_class=tokenizer, train_dataset=rows, eval_dataset=rows, exact_match_rows=99)
+
+
+def test_exact_match_is_that_of_greedy_decoding(trainer, spoken, brief, tokenizer):
+    right = [
+        [
+            greedy(brief, tokenizer, row["messages"][:i]) == tokenizer(message["content"] + STOP)["input_ids"]
+            for i, message in enumerate(row["messages"])
+            if message["role"] == "assistant"
+        ]
+        for row in spoken
+    ]
+    every = [one for row in right for one in row]
+    assert 0 < sum(every) < len(every)
+    found = trainer.exact_match()
+    assert found["exact_match"] == pytest.approx(sum(every) / len(every))
+    assert found["first_exact_match"] == pytest.approx(sum(row[0] for row in right) / len(right))
+
+
+def test_it_is_among_what_an_evaluation_reports(trainer):
+    reported = trainer.evaluate()
+    assert {"eval_loss", "eval_exact_match", "eval_first_exact_match"} <= set(reported)
+    logged = trainer.state.log_history[-1]
+    assert logged["eval_exact_match"] == reported["eval_exact_match"] and "eval_mean_token_accuracy" in logged
+
+
+def test_tokens_a_second_are_those_of_the_steps(trainer, monkeypatch):
+    clock = iter([100.0, 104.0])
+    monkeypatch.setattr("sgd_hf.training.trainer.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    trainer.state.num_input_tokens_seen = 50
+    trainer.begin()
+    trainer.state.num_input_tokens_seen = 450
+    trainer.log({"loss": 1.0})
+    assert trainer.state.log_history[-1]["tokens_per_second"] == 100
+
+
+def test_a_live_score_is_of_the_checkpoint_just_saved_and_logged(tmp_path):
+    logged, asked = [], []
+    score = LiveScore(SimpleNamespace(log=logged.append), lambda folder: asked.append(folder) or {"dev-mini": 7.5}, 20)
+    args = SimpleNamespace(output_dir=str(tmp_path))
+    for step in (10, 20, 30, 40):
+        score.on_save(args, SimpleNamespace(global_step=step, is_world_process_zero=True), None)
+    score.on_save(args, SimpleNamespace(global_step=60, is_world_process_zero=False), None)
+    assert asked == [tmp_path / "checkpoint-20", tmp_path / "checkpoint-40"]
+    assert logged == [{"eval_score_dev-mini": 7.5}] * 2
+
+
+def test_a_row_without_its_end_is_not_exact(trainer):
+    """The end mark is a token of the answer: a model that goes on has not written it."""
+    row = trainer.eval_dataset[0]
+    stop = trainer.processing_class.eos_token_id
+    ends = [i for i, label in enumerate(row["labels"]) if label == stop]
+    starts = [i for i in range(1, len(row["labels"])) if row["labels"][i] != -100 and row["labels"][i - 1] == -100]
+    assert len(ends) == len(starts) == len(trainer._right(row)) > 0
+    with torch.no_grad():
+        likely = trainer.model(torch.tensor([row["input_ids"]])).logits[0].argmax(-1).tolist()
+    expected = [all(likely[i - 1] == row["labels"][i] for i in range(a, b + 1)) for a, b in zip(starts, ends, strict=True)]
+    assert trainer._right(row) == expected

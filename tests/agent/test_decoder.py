@@ -147,6 +147,7 @@ def test_pickled_weights_are_refused(model, saved):
     refused(saved)
 
 
-def test_weights_beside_a_pickle_are_the_safe_ones(saved):
+def test_a_pickle_beside_safe_weights_is_refused_by_name(saved):
     shutil.copy(saved / "config.json", saved / "pytorch_model.bin")
-    Decoder.from_pretrained(saved)
+    with pytest.raises(CheckpointError, match="pytorch_model.bin"):
+        Decoder.from_pretrained(saved)

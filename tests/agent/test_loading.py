@@ -78,9 +78,10 @@ def test_an_adapter_that_cannot_be_used_is_refused(adapter, damage):
     assert str(adapter) in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_pickle_beside_an_adapters_weights_is_not_read(adapter):
+def test_a_pickle_beside_an_adapters_weights_is_refused_by_name(adapter):
     shutil.copy(adapter / "adapter_config.json", adapter / "adapter_model.bin")
-    assert load(adapter)
+    with pytest.raises(CheckpointError, match="adapter_model.bin"):
+        load(adapter)
 
 
 def test_a_base_that_is_pickled_is_refused(adapter, base, model):

@@ -530,7 +530,8 @@ def discussion(self: Handler, kind: str, name: str, number: str, what: str) -> N
         repo["branches"]["main"] = self.hub.commit(repo, pull["tree"], f"{found['title']} (#{number})", head)
         found["status"] = "merged"
     self.hub.save()
-    self.reply({"newStatus": found["status"]})
+    event = {"id": "0", "type": "status-change", "createdAt": WHEN, "author": {"name": "somebody"}, "data": {"status": found["status"]}}
+    self.reply({"newStatus": event})
 
 
 @route("GET HEAD", FILES + "/resolve/(?P<revision>[^/]+)/(?P<path>.+)")

@@ -43,6 +43,12 @@ class AgentConfig:
     patience: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Patience()))
     decoding: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Decoding()))
 
+    @property
+    def modules(self) -> dict[str, dict[str, Any]]:
+        """The modules that the agent has, by role."""
+        given = {"planner": self.planner, "executor": self.executor, "first": self.first}
+        return {role: module for role, module in given.items() if module}
+
 
 class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distillation", "scienceworld"], license="apache-2.0"):
     """Loads its two modules lazily: `modules` gives them as decoders, `policy` the behaviour for one episode."""

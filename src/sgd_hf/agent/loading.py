@@ -1,6 +1,7 @@
 """A trained checkpoint of any kind as a model and its tokenizer: causal, encoder-decoder, or an adapter on a base.
 
-Guarantee: only safetensors are read, whatever else lies beside them, and no code of a checkpoint is run. An adapter is
+Guarantee: only safetensors are read and no code of a checkpoint is run; a folder in which anything lies that does not
+belong to a checkpoint is refused. An adapter is
 merged into its base in single precision, so that what plays is one plain model; its base is found as in training.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from sgd_hf.core.errors import CheckpointError
+from sgd_hf.core.safety import CHECKPOINT, HUB, STAGE, refuse_unsafe
 from sgd_hf.training.pretrained import locate
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -23,6 +25,8 @@ def load(source: str | Path, revision: str | None = None) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
     options = {"revision": revision, "trust_remote_code": False}
+    if Path(source).is_dir():
+        refuse_unsafe(Path(source), (*CHECKPOINT, *HUB, *STAGE))
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         adapter = _adapter(source, revision)

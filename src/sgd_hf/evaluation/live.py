@@ -4,11 +4,13 @@ Guarantee: what plays is the checkpoint as it stands, under a protocol of dev ep
 this score has seen no test variation; the training's own folder is not touched.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from sgd_hf.core.errors import InputError
+from sgd_hf.core.safety import CHECKPOINT
 from sgd_hf.core.store import read_manifest, write_json
 from sgd_hf.evaluation.arms import arm
 from sgd_hf.evaluation.rollouts import evaluate
@@ -18,7 +20,6 @@ from sgd_hf.training.recipe import FIRST, read_keys
 from sgd_hf.training.rows import data_folder
 from sgd_hf.training.sft import purpose_of
 
-_LOADED = ("*.safetensors", "*.json", "*.jinja", "*.model")
 PARTNERS = {"planner": ("executor",), "executor": ("planner",), FIRST: ("planner", "executor")}
 
 
@@ -41,9 +42,9 @@ def live_score(config: Path, data: str, name: str, partner: Path | None, workers
         with tempfile.TemporaryDirectory(prefix="sgd-live-") as scratch:
             root = Path(scratch)
             (root / role).mkdir()
-            for pattern in _LOADED:
+            for pattern in CHECKPOINT:
                 for file in checkpoint.glob(pattern):
-                    (root / role / file.name).symlink_to(file.resolve())
+                    shutil.copy2(file, root / role)
             write_json(root / role / "sgd.json", said)
             for module in wanted:
                 (root / module).symlink_to((partner / module).resolve())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sgd_hf.core.safety import CHECKPOINT, HUB
 
-MODULES = ("planner", "executor", "shared", "flat")
-"""the checkpoints that a run can have; an agent needs the first two, or `shared` in their place"""
+MODULES = ("planner", "executor", "shared", "first", "flat")
+"""the checkpoints that a run can have; an agent needs planner and executor, or `shared` in their place"""
 DATASET = "scienceworld-subgoals"
 METRIC = "scienceworld_score"
 """named as its module, for `evaluate.load` looks for a file of the repository's name"""
@@ -34,7 +34,7 @@ class Artifact:
     """One repository to be, staged in ``folder``."""
 
     name: str
-    """planner, executor, shared, flat, dataset, agent, rollouts, metric or demo"""
+    """planner, executor, shared, first, flat, dataset, agent, rollouts, metric or demo"""
     folder: Path
     id: str
     """of its repository, ``org/name``; of a release without an organisation the name of its folder"""

@@ -8,7 +8,7 @@ sentence; what it may lack is left out, on the cards too.
     run/data                     needed: the data set that `sgd build` wrote
     run/evaluation/*             what `sgd evaluate` wrote, an arm each, from which the scores are gathered
     run/results.json             the scores where there is no run/evaluation, but then no rollouts and no demo; and a note
-    run/flat                     may be there: the flat baseline's checkpoint
+    run/flat  run/first          may be there: the flat baseline's checkpoint, and that of the first sub-goal
 """
 
 import os
@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.agent.agent import SubgoalAgent, read_json
+from sgd_hf.agent.agent import AgentConfig, SubgoalAgent, read_json
 from sgd_hf.core.errors import CheckpointError, StoreError
 from sgd_hf.core.prompts import as_text
 from sgd_hf.core.records import Rollout
@@ -83,9 +83,9 @@ def pin(artifact: Artifact, commits: dict[str, str], names: Names, run: Path) ->
     """Let a staged agent, or the demo, name the repositories of what it needs at the commits that hold them."""
     if artifact.name == "agent":
         config = read_json(artifact.folder / "config.json")
-        for role in ("planner", "executor"):
-            module = Path(config[role]["source"]).name
-            config[role] = {"source": names[module], "revision": commits[module]}
+        for role, module in AgentConfig(**config).modules.items():
+            place = Path(module["source"]).name
+            config[role] = {"source": names[place], "revision": commits[place]}
         write_json(artifact.folder / "config.json", config)
     if artifact.name == "demo":
         rollouts = _scores(run)[1]
@@ -186,7 +186,7 @@ def _example(data: Path, checkpoint: Path, module: str, seq2seq: bool) -> str:
     """The first prompt of a row, as a person would try it; for an encoder-decoder as the one text that it reads."""
     import pyarrow.parquet
 
-    files = sorted((data / ("planner" if module == "shared" else module)).glob("*.parquet"))
+    files = sorted((data / ("planner" if module in ("shared", "first") else module)).glob("*.parquet"))
     rows = pyarrow.parquet.read_table(files[0], columns=["messages"]).slice(0, 1).to_pylist()
     message = rows[0]["messages"][0]
     return as_text([message], read_json(checkpoint / "tokenizer_config.json")["eos_token"]) if seq2seq else message["content"]

@@ -20,6 +20,7 @@ from huggingface_hub import (
 )
 from jinja2 import Environment, meta
 
+from sgd_hf.agent.agent import AgentConfig
 from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import HUB_SPLIT
@@ -35,7 +36,7 @@ CONFIGURATIONS = {
 }
 PAPER = "arxiv:2405.02749"
 TAGS = ["scienceworld", "sub-goal-distillation", "agents", PAPER]
-ARM_OF = {"planner": "hierarchical", "executor": "hierarchical", "shared": "hierarchical", "agent": "hierarchical", "flat": "flat"}
+ARM_OF = {"flat": "flat", **dict.fromkeys(("planner", "executor", "shared", "first", "agent"), "hierarchical")}
 HUB = "https://huggingface.co"
 METRIC_NAME = "macro mean score (0-100)"
 
@@ -61,7 +62,7 @@ def module_card(name: str, about: dict[str, Any], results: dict[str, Any], names
 
 def agent_card(config: dict[str, Any], results: dict[str, Any], names: Names) -> ModelCard:
     """The card of an agent; ``config`` is its ``config.json``."""
-    modules = {role: names[Path(config[role]["source"]).name] for role in ("planner", "executor")}
+    modules = {role: names[Path(module["source"]).name] for role, module in AgentConfig(**config).modules.items()}
     data = _data("agent", results, names, tags=[*TAGS, "agent"], library_name="sgd-hf", license="apache-2.0")
     return _model_card("agent.md", data, "agent", results, names, modules=modules, **config)
 

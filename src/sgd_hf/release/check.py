@@ -62,9 +62,9 @@ def load(folder: Path, name: str, fetch: Fetch, weights: dict[str, Any] | None =
 
 
 def named(agent: Path) -> dict[str, tuple[str, str | None]]:
-    """What an agent's folder names: id and revision of planner and executor."""
-    config = AgentConfig(**read_json(agent / "config.json"))
-    return {role: (getattr(config, role)["source"], getattr(config, role)["revision"]) for role in ("planner", "executor")}
+    """What an agent's folder names: id and revision of each module, by role."""
+    modules = AgentConfig(**read_json(agent / "config.json")).modules
+    return {role: (module["source"], module["revision"]) for role, module in modules.items()}
 
 
 def recognise(folder: Path, kind: str) -> str:

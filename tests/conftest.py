@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "corpus"))
 import hypothesis
 import pytest
 from recorded import gold_paths
+from tiny import TINY
 
 from sgd_hf.core.records import Annotation, to_row
 from sgd_hf.core.store import Store
@@ -21,11 +22,6 @@ from sgd_hf.scienceworld.tasks import episode, variations
 
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
-
-TINY = {
-    "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "intermediate_size": 64, "tie_word_embeddings": True,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Tokenizers give every message back, the chat format grows by turns, and the loss covers what is to be learnt."""
 
 import pytest
-from conftest import TINY
+from tiny import TINY
 
 from sgd_hf.core.errors import CheckpointError, InputError
 from sgd_hf.corpus.build import executor_rows, flat_rows, planner_rows

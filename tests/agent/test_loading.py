@@ -1,5 +1,6 @@
 """A checkpoint of any kind is loaded as what it is: an adapter merged into its base, an encoder-decoder as one, no pickle."""
 
+import copy
 import json
 import shutil
 
@@ -109,3 +110,12 @@ def test_a_shared_checkpoint_is_loaded_once_for_both_roles(base, tmp_path):
     assert modules["planner"].write(MESSAGES) == Decoder.from_pretrained(base).write(MESSAGES)
     agent.save_pretrained(tmp_path / "run" / "agent")
     assert agent.config.planner == {"source": "shared", "revision": None} == agent.config.executor
+
+
+def test_half_precision_is_single_on_a_cpu_and_has_the_same_digest(model, tokenizer, tmp_path):
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    half.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = Decoder.from_pretrained(tmp_path)
+    assert loaded.digest == Decoder(half, tokenizer).digest
+    assert loaded.model.dtype == (torch.bfloat16 if torch.cuda.is_available() else torch.float32)

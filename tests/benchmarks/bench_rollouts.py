@@ -68,7 +68,7 @@ def pretrained(folder: Path) -> Decoder:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = chat_template()
-    return Decoder(AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True), tokenizer)
+    return Decoder(AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype="float32"), tokenizer)
 
 
 def forgiving(transcript, wrong):

@@ -41,10 +41,10 @@ class Decoder:
 
     @functools.cached_property
     def digest(self) -> str:
-        """12 hex digits that stand for the weights."""
+        """12 hex digits that stand for the weights, in whatever precision they were loaded."""
         content = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
-            content.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            content.update(name.encode() + tensor.float().cpu().contiguous().numpy().tobytes())
         return content.hexdigest()[:12]
 
     @property

@@ -35,7 +35,9 @@ def load(source: str | Path, revision: str | None = None) -> tuple[Any, Any]:
         else:
             wide = AutoConfig.from_pretrained(source, **options).is_encoder_decoder
             kind = AutoModelForSeq2SeqLM if wide else AutoModelForCausalLM
-            model, found = kind.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
+            # Half precision is a GPU's: a CPU without instructions for it is many times slower with it.
+            options |= {"dtype": "auto" if torch.cuda.is_available() else "float32", "use_safetensors": True}
+            model, found = kind.from_pretrained(source, output_loading_info=True, **options)
             if found["missing_keys"]:
                 raise OSError(f"its weights lack {min(found['missing_keys'])}")  # which would be random
     except (OSError, ValueError, SafetensorError) as error:

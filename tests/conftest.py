@@ -28,10 +28,9 @@ hypothesis.settings.load_profile("unhurried")
 def annotations() -> list[Annotation]:
     """The 30 recorded episodes, one a task, cut by the rules."""
     from sgd_hf.corpus.annotate import annotation
-    from sgd_hf.corpus.teachers import RuleTeacher
+    from sgd_hf.corpus.teachers import RuleTeacher, written
 
-    teacher, golds = RuleTeacher(), gold_paths()
-    return [annotation(gold, raw, teacher) for gold, raw in zip(golds, teacher.complete(golds), strict=True)]
+    return [annotation(gold, written(gold), RuleTeacher()) for gold in gold_paths()]
 
 
 @pytest.fixture(scope="session")

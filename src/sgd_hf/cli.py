@@ -238,7 +238,7 @@ def _annotate(a: argparse.Namespace) -> None:
             f"The budget is used up: {summary['owed']} gold paths are owed; all answers are kept, and the same command with more goes on."
         )
     elif shard:
-        print(f"Share {shard[0]} of {shard[1]} is complete; when all are, repeat the command as one process without --shard to merge them.")
+        _say_share(*shard)
 
 
 def _agree(a: argparse.Namespace) -> None:
@@ -288,7 +288,7 @@ def _evaluate(a: argparse.Namespace) -> None:
         played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations, a.noise, a.noise_kind, _decoding(a), load)
         evaluate(a.out, protocol(a.protocol), played, a.workers, a.seed, shard=shard, batch=a.batch or None)
     if shard:
-        print(f"Share {shard[0]} of {shard[1]} is complete; when all are, repeat the command as one process without --shard to merge them.")
+        _say_share(*shard)
     else:
         print_results(gather([a.out])[0], Console())
 
@@ -321,6 +321,10 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise InputError(f"--shard takes I/N with I from 1 to N, such as 1/4, and got {text!r}.")
     return int(index), int(count)
+
+
+def _say_share(index: int, count: int) -> None:
+    print(f"Share {index} of {count} is complete; when all are, repeat the command as one process without --shard to merge them.")
 
 
 def _play(a: argparse.Namespace) -> None:

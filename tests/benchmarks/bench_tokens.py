@@ -20,7 +20,7 @@ from sgd_hf.core.records import Annotation
 from sgd_hf.corpus.annotate import annotation
 from sgd_hf.corpus.build import executor_rows, flat_rows, planner_rows
 from sgd_hf.corpus.collect import read_gold
-from sgd_hf.corpus.teachers import RuleTeacher
+from sgd_hf.corpus.teachers import RuleTeacher, written
 from sgd_hf.training.student import chat_template, scratch_tokenizer
 
 MAKERS = {"planner": planner_rows, "executor": executor_rows, "flat": flat_rows}
@@ -35,7 +35,7 @@ def cut(gold: Path, per_task: int | None) -> list[Annotation]:
         if per_task is None or taken[path.episode.task] <= per_task:
             golds.append(path)
     teacher = RuleTeacher()
-    found = [annotation(path, raw, teacher) for path, raw in zip(golds, teacher.complete(golds), strict=True)]
+    found = [annotation(path, written(path), teacher) for path in golds]
     return [one for one in found if one.accepted]
 
 

@@ -54,6 +54,12 @@ class Journal:
         """The rows stored so far, in the order in which they were appended."""
         return _read(self.path)
 
+    def merge(self, other: "Journal") -> None:
+        """Append the rows of another file whose keys are not here yet."""
+        for row in other.rows():
+            if row["key"] not in self.keys:
+                self.append(row.pop("key"), row)
+
     def close(self) -> None:
         """Let go of the file; writes what a full disk has not taken yet, and fails again."""
         self._file.close()
@@ -121,6 +127,15 @@ class Store:
         """Put one row on disk. ``sync``: False only for a row that can be made again from what is on disk."""
         self._rows.append(key, row, sync)
 
+    def merge_shards(self, *journals: Journal) -> None:
+        """Take in what the shards in this folder (`shard_folder`) hold that is not here yet: first of these journals, then
+        the rows. Raises `StoreError` for a shard that is still being written or was begun with another configuration."""
+        for folder in sorted(self.folder.glob("shard-*-of-*")):
+            with Store(folder, self.stage, self.config) as part:
+                for journal in journals:
+                    journal.merge(part.journal(journal.path.stem))
+                self._rows.merge(part._rows)
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows stored so far, in the order in which they were appended."""
         return self._rows.rows()
@@ -130,6 +145,11 @@ class Store:
         self._rows.sync()
         self.manifest = {**self.manifest, "summary": summary}
         write_json(self.folder / "manifest.json", self.manifest)
+
+
+def shard_folder(out: str | Path, shard: tuple[int, int] | None) -> Path:
+    """Where the share ``(i, n)`` of a stage that fills ``out`` is written; ``out`` itself for None."""
+    return Path(out) / "shard-{}-of-{}".format(*shard) if shard else Path(out)
 
 
 def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dict[str, Any]:

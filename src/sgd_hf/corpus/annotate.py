@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 from sgd_hf.core.errors import InputError, ServerError, StoreError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Annotation, GoldPath, Segment, from_row, to_row
-from sgd_hf.core.store import Store, read_manifest, read_rows
+from sgd_hf.core.store import Store, read_manifest, read_rows, shard_folder
 from sgd_hf.corpus.alignment import Rejected, check_cover
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.corpus.quality import Tally, write_page
@@ -62,16 +62,11 @@ def annotate(
     config = _config(manifest, teacher, repairs)
     index, count = shard or (1, 1)
     total = len(range(index - 1, manifest["summary"]["accepted"], count))
-    folder = Path(out) / f"shard-{index}-of-{count}" if shard else Path(out)
+    folder = shard_folder(out, shard)
     budget = budget or Budget()
     with Store(folder, STAGE, config) as store:
         answers = store.journal("answers")
-        for other in sorted(folder.glob("shard-*-of-*")):
-            with Store(other, STAGE, config) as part:
-                for target, source in ((answers, part.journal("answers")), (store, part)):
-                    for row in source.rows():
-                        if row["key"] not in target.keys:
-                            target.append(row.pop("key"), row)
+        store.merge_shards(answers)
         ledger, tally = Ledger(answers, teacher, budget), Tally()
         for row in store.rows():
             tally.add(from_row(Annotation, row), row.get("repaired", ""))

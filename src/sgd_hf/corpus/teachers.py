@@ -12,7 +12,7 @@ is numbered sub-goals with their actions:
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeAlias
@@ -152,10 +152,6 @@ class RuleTeacher:
             return Completion(written(gold), "stop", "rules")
 
         yield ask
-
-    def complete(self, golds: Sequence[GoldPath]) -> list[str]:
-        """The text of each gold path, in order."""
-        return [written(gold) for gold in golds]
 
 
 def written(gold: GoldPath) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, Rollout, from_row, to_row
-from sgd_hf.core.store import Store, read_rows
+from sgd_hf.core.store import Store, read_rows, shard_folder
 from sgd_hf.evaluation.arms import Arm
 from sgd_hf.evaluation.flights import Flight
 from sgd_hf.scienceworld.environment import provenance
@@ -53,16 +53,10 @@ def evaluate(
     """
     find_java()  # its absence is the user's to mend, not a crash of each episode
     config = _config(protocol, arm, seed)
-    episodes, folder = protocol.episodes, out
-    if shard:
-        index, count = shard
-        episodes, folder = episodes[index - 1 :: count], out / f"shard-{index}-of-{count}"
-    with Store(folder, STAGE, config) as store:
-        for other in sorted(out.glob("shard-*-of-*")) if not shard else ():
-            with Store(other, STAGE, config) as part:
-                for row in part.rows():
-                    if row["key"] not in store.keys:
-                        store.append(row.pop("key"), row)
+    index, count = shard or (1, 1)
+    episodes = protocol.episodes[index - 1 :: count]
+    with Store(shard_folder(out, shard), STAGE, config) as store:
+        store.merge_shards()
         owed = [episode for episode in episodes if f"{arm.name}/{episode.key}" not in store.keys]
         # Long ones first: the last simulators to finish then have short ones.
         owed.sort(key=lambda episode: _LENGTHS[TASKS[episode.task].length])

@@ -88,11 +88,19 @@ class Decoder:
         if self.decoding.beams > 1:
             return [self.write(ask.messages, ask.among, ask.never) for ask in asks]
         prompts = [self._prompt(ask.messages) for ask in asks]
+
+        def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
+            return self._batch([prompts[i] for i in owed], [self._rule(asks[i], barred[i], draws[i]) for i in owed])
+
+        return self._until_allowed(asks, write)
+
+    def _until_allowed(self, asks: Sequence[Ask], write: Callable[[list[int], list[list[int]]], list[list[int]]]) -> list[str]:
+        """The answers that ``write`` gives. It is called with the places of the asks that are owed one and with the first
+        tokens ruled out for each ask, one more whenever an answer is the one that is not given."""
         barred: list[list[int]] = [[] for _ in asks]
         answers: dict[int, str] = {}
         while owed := [i for i in range(len(asks)) if i not in answers]:
-            rules = [self._along_rule(asks[i].among) if asks[i].among else self._free_rule(barred[i], draws[i]) for i in owed]
-            for i, written in zip(owed, self._batch([prompts[i] for i in owed], rules), strict=True):
+            for i, written in zip(owed, write(owed, barred), strict=True):
                 answer = self._said(written)
                 if asks[i].never and answer == asks[i].never:
                     barred[i].append(written[0])
@@ -105,6 +113,9 @@ class Decoder:
 
     def _said(self, written: list[int]) -> str:
         return self.tokenizer.decode(written).strip()
+
+    def _rule(self, ask: Ask, barred: list[int], draw: Random | None) -> Rule | None:
+        return self._along_rule(ask.among) if ask.among else self._free_rule(barred, draw)
 
     def _free_rule(self, barred: list[int], draw: Random | None) -> Rule | None:
         """None where it is the greedy choice."""

@@ -37,21 +37,17 @@ class Seq2SeqDecoder(Decoder):
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
         """`write` for several conversations in one batch, beam searches included."""
         draws = draws or [None] * len(asks)
-        barred: list[list[int]] = [[] for _ in asks]
-        answers: dict[int, str] = {}
-        while owed := [i for i in range(len(asks)) if i not in answers]:
+
+        def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
             wide = [i for i in owed if self.decoding.beams > 1 and not asks[i].among]
             narrow = [i for i in owed if i not in wide]
-            rules = [self._along_rule(asks[i].among) if asks[i].among else self._free_rule(barred[i], draws[i]) for i in narrow]
+            rules = [self._rule(asks[i], barred[i], draws[i]) for i in narrow]
             written = self._searched([asks[i] for i in wide], [barred[i] for i in wide]) if wide else []
             written += self._ruled([asks[i] for i in narrow], rules) if narrow else []
-            for i, tokens in zip(wide + narrow, written, strict=True):
-                answer = self._said(tokens)
-                if asks[i].never and answer == asks[i].never:
-                    barred[i].append(tokens[0])
-                else:
-                    answers[i] = answer
-        return [answers[i] for i in range(len(asks))]
+            by_place = dict(zip(wide + narrow, written, strict=True))
+            return [by_place[i] for i in owed]
+
+        return self._until_allowed(asks, write)
 
     def _searched(self, asks: list[Ask], barred: list[list[int]]) -> list[list[int]]:
         """Beam search by mean log-probability a token, with some first tokens ruled out."""

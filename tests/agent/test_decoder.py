@@ -67,6 +67,19 @@ def test_a_further_turn_costs_its_own_tokens_only(model, tokenizer):
     assert read[0] < 60 and set(read[1:]) <= {1}
 
 
+def test_an_answer_that_comes_again_costs_one_pass_and_a_wrong_guess_changes_nothing(model, tokenizer):
+    decoder = Decoder(model, tokenizer)
+    asked = [user("task: boil water\nsub-goal: wait(1)")]
+    answer = decoder.write(asked)
+    passes = []
+    hook = model.register_forward_pre_hook(lambda _, args: passes.append(args[0].shape[1]))
+    assert decoder.write(asked) == answer and len(passes) == 1
+    hook.remove()
+    for wrong in ([], [5], decoder._guess(asked[0]["content"])[:2] + [5, 6], [7] * 100):
+        decoder._guesses = {asked[0]["content"]: wrong}
+        assert decoder.write(asked) == answer == by_hand(model, tokenizer, asked)
+
+
 def test_a_restricted_answer_is_one_of_the_strings(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     for messages in conversation("task: boil water", 6):

@@ -41,20 +41,24 @@ def test_prompts_fit_and_keep_task_state_and_subgoal(events, budget):
         assert [message["role"] for message in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
         first, last = messages[0]["content"], messages[-1]["content"]
         assert first.startswith(f"task: {TASK.lower()}\n") and "\nroom: " in first and "\ninventory: " in first
-        assert last.endswith("next sub-goal?") or module != "planner"
+        assert first.endswith("\nnext sub-goal?") and "last: " in last or module != "planner"
         assert "\nsub-goal: " in last or module != "executor"
         assert first.endswith("next action?") and len(messages) <= 2 * FLAT_WINDOW or module != "flat"
-    assert f"{transcript.state.text}\nlast: " in transcript.planner()[0]["content"]
 
 
 @given(st.lists(acts | begins | ends, max_size=40))
 def test_what_is_dropped_is_the_oldest(events):
     transcript, _ = played(events, 1200)
-    whole = [past.text for past in transcript.past]
-    done = transcript.planner()[0]["content"].split("\ndone", 1)[1].split("\nroom: ", 1)[0]
+    head, *turns = transcript.planner()
+    later = [message["content"] for message in turns if message["role"] == "assistant"]
+    begun = [past.subgoal for past in transcript.past] + [transcript.subgoal] * bool(transcript.subgoal)
+    earlier = len(begun) - len(later) if later else len(transcript.past)
+    whole = [past.text for past in transcript.past][:earlier]
+    done = head["content"].split("\ndone", 1)[1].split("\nroom: ", 1)[0]
     count, listed = done.split(": ", 1)
     dropped = int("".join(filter(str.isdigit, count)) or 0)
     assert listed == ("; ".join(whole[dropped:]) or "nothing")
+    assert later == (begun[earlier:] if later else [])
 
 
 @given(st.lists(acts | begins | ends, max_size=40), st.sampled_from([1300, 1600, 5000]))
@@ -98,7 +102,7 @@ def test_the_paper_shows_ends_and_rooms_in_order():
 
 
 def test_a_style_is_known_by_its_version():
-    assert {name: style.version for name, style in STYLES.items()} == {"turns": "2", "paper": "paper-1"}
+    assert {name: style.version for name, style in STYLES.items()} == {"turns": "3", "paper": "paper-1"}
 
 
 def test_a_conversation_as_text_keeps_every_word():
@@ -125,10 +129,29 @@ def test_a_prompt_depends_on_the_events_alone(style, events):
 def test_an_outcome_stays_where_a_subgoal_was_pursued_for_it():
     events = [("begin", "measure(ice)"), ("act", "use thermometer on ice", "-3 degrees", State("", "")), ("end", "ended")]
     events += [("begin", "navigate_to(kitchen)"), ("act", "wait", "You wait.", State("", "")), ("end", "stalled")]
-    transcript, _ = played(events, 5000)
+    transcript, _ = played(events, 1300)
+    while len(transcript.planner()) > 1:  # until the conversation opens anew, with all that was done
+        transcript.begin("wait(5)")
+        transcript.end("ended")
     prompt = transcript.planner("no door")[0]["content"]
-    assert "\ndone: measure(ice) -> -3 degrees; navigate_to(kitchen) (failed)\n" in prompt
+    assert "\ndone: measure(ice) -> -3 degrees; navigate_to(kitchen) (failed); wait(5)" in prompt
     assert "\nwent wrong: no door\nnext sub-goal?" in prompt
+
+
+def test_a_planner_is_told_what_a_subgoal_changed():
+    hall = State(LOOK.format("hallway", "painting"), "In your inventory, you see:\n\tan orange\n")
+    transcript = Transcript(TASK, State(LOOK.format("kitchen", "chair"), ""))
+    first = transcript.planner()
+    transcript.begin("activate(stove)")
+    for look in ("stove, which is turned off", "stove, which is turned on"):
+        transcript.act("activate stove", "The stove  is\nnow on.", State(LOOK.format("kitchen", look), hall.inventory))
+    transcript.end("ended")
+    told = "last: activate stove -> the stove is now on.\nnow: stove (on)\ninventory: orange"
+    assert transcript.planner() == [*answered(first, "activate(stove)"), {"role": "user", "content": told}]
+    transcript.begin("navigate_to(hallway)")
+    transcript.act("teleport to hallway", "You teleport.", hall)
+    transcript.end("reached")
+    assert transcript.planner("late")[-1]["content"] == f"last: teleport to hallway -> you teleport.\n{hall.text}\nwent wrong: late"
 
 
 def test_a_turn_says_what_is_new():

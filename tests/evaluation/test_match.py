@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sgd_hf.agent.agent import SubgoalAgent
 from sgd_hf.core.errors import StoreError
-from sgd_hf.core.prompts import COMPLETE, PROMPT_VERSION
+from sgd_hf.core.prompts import COMPLETE, PROMPT_VERSION, as_text
 from sgd_hf.core.store import read_manifest
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.corpus.build import planner_rows
@@ -25,16 +25,21 @@ class Said:
 
     def write_many(self, asks, draws):
         assert {ask.module for ask in asks} == {"planner"} and {ask.never for ask in asks} == {COMPLETE}
-        self.asked += [ask.messages[-1]["content"] for ask in asks]
-        return [self.answers(ask.messages[-1]["content"]) for ask in asks]
+        self.asked += [as_text(ask.messages, "/") for ask in asks]
+        return [self.answers(as_text(ask.messages, "/")) for ask in asks]
+
+
+def unrolled(messages):
+    """Each answer of a row, after what stands before it as one text."""
+    return [(as_text(messages[:i], "/"), message["content"]) for i, message in enumerate(messages) if message["role"] == "assistant"]
 
 
 @pytest.fixture(scope="module")
 def cut(data):
-    """A complete annotation folder, and its planner rows without the last of each episode: prompt to sub-goal."""
+    """A complete annotation folder, and its planner's answers but for the last of each episode: prompt to sub-goal."""
     folder = data.parent / "annotations" / "train"
-    rows = [(m[-2]["content"], label) for a in read_annotations(folder) for m, label, _ in planner_rows(a) if label != COMPLETE]
-    return folder, dict(rows)
+    rows = [unrolled(messages) for annotation in read_annotations(folder) for messages, _, _ in planner_rows(annotation)]
+    return folder, {prompt: label for row in rows for prompt, label in row if label != COMPLETE}
 
 
 @pytest.fixture

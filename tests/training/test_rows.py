@@ -79,8 +79,19 @@ def test_a_planner_of_the_first_sub_goal_learns_an_episode_a_row(data):
 
     there = load_dataset(str(data), "planner", split="train")
     first = rows(data, "first")["train"]
-    assert len(first) == len(set(zip(there["task"], there["variation"], strict=True))) < len(there)
-    assert all("last: none" in messages[0]["content"] for messages in first["messages"])
+    assert len(first) == len(set(zip(there["task"], there["variation"], strict=True)))
+    assert all("last: none" in asked["content"] for asked, _ in first["messages"])
+
+
+def test_a_row_cap_spreads_over_the_verbs_of_an_executor_and_the_tasks_of_others(data):
+    from datasets import load_dataset
+
+    for role, kind in (("executor", lambda row: row["subgoal"].split("(")[0]), ("flat", lambda row: row["task"])):
+        kinds = {str(row["messages"]): kind(row) for row in load_dataset(str(data), role, split="train")}
+        all_of = Counter(kinds[str(messages)] for messages in rows(data, role)["train"]["messages"])
+        capped = rows(data, role, row_cap=2)
+        assert Counter(kinds[str(messages)] for messages in capped["train"]["messages"]) == {k: min(2, n) for k, n in all_of.items()}
+        assert len(capped["validation"]) == len(rows(data, role)["validation"])
 
 
 def test_held_out_tasks_are_neither_learnt_nor_validated_on(data):

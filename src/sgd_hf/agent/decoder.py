@@ -3,7 +3,9 @@
 Guarantee: an answer is a pure function of the checkpoint and the messages, and where it is sampled of the draws too;
 `write` and `write_many` give the same, up to ties in floating point. `write` re-reads nothing it has read: in each
 slot the keys and values of the longest common prefix with its last conversation are kept, so that a further turn
-costs its own tokens only. `write_many` reads all prompts anew, together: the better bargain on a GPU.
+costs its own tokens only; and what was answered to the same words before is read along with them as a guess, so that
+an answer that comes again costs one pass over the weights. `write_many` reads all prompts anew, together: the better
+bargain on a GPU.
 A restricted answer (`among`) is one of the given strings, decoded greedily token by token along their trie.
 """
 
@@ -38,6 +40,7 @@ class Decoder:
         self.decoding = decoding
         self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
         self._slots: dict[int, tuple[list[int], DynamicCache]] = {}
+        self._guesses: dict[str, list[int]] = {}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -74,8 +77,13 @@ class Decoder:
         if among:
             return self._said(self._along(self._paths(among), prompt, slot))
         barred: list[int] = []
+        question = messages[-1]["content"]
         while True:
-            written = self._widest(prompt, slot, barred) if self.decoding.beams > 1 else self._free(prompt, slot, barred, draw)
+            if self.decoding.beams > 1:
+                written = self._widest(prompt, slot, barred)
+            else:
+                written = self._free(prompt, slot, self._free_rule(barred, draw), self._guess(question))
+                self._guesses |= {question: written, question.rpartition("\n")[2]: written}
             answer = self._said(written)
             if not never or answer != never:
                 return answer
@@ -138,15 +146,22 @@ class Decoder:
 
         return choose
 
-    def _free(self, prompt: list[int], slot: int, barred: list[int], draw: Random | None) -> list[int]:
-        rule = self._free_rule(barred, draw)
+    def _guess(self, question: str) -> list[int]:
+        """What was last written after the same question, or else after one with the same last line."""
+        return self._guesses.get(question) or self._guesses.get(question.rpartition("\n")[2], [])
+
+    def _free(self, prompt: list[int], slot: int, rule: Rule | None, guess: list[int]) -> list[int]:
+        """The guess is read together with the prompt, and each of its tokens is kept only where the rule chooses it."""
         written: list[int] = []
         while len(written) < MAX_NEW_TOKENS:
-            logits = self._feed([*prompt, *written], slot)
-            token = rule(logits, written) if rule else int(logits.argmax())
-            if token == self._stop:
-                break
-            written.append(token)
+            ahead = guess[len(written) : MAX_NEW_TOKENS - 1] if guess[: len(written)] == written else []
+            for logits, guessed in zip(self._feed([*prompt, *written, *ahead], slot, len(ahead) + 1), [*ahead, None], strict=True):
+                token = rule(logits, written) if rule else int(logits.argmax())
+                if token == self._stop:
+                    return written
+                written.append(token)
+                if token != guessed:
+                    break
         return written
 
     def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> list[int]:
@@ -155,7 +170,7 @@ class Decoder:
             allowed = branches(paths, written)
             token = allowed[0]
             if len(allowed) > 1:
-                logits = self._feed([*prompt, *written], slot)
+                logits = self._feed([*prompt, *written], slot)[0]
                 token = allowed[int(logits[allowed].argmax())]
             if token == self._stop:
                 return written
@@ -164,7 +179,7 @@ class Decoder:
     def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> list[int]:
         """Beam search: of the answers found, the one with the highest mean log-probability a token, end mark included."""
         width = self.decoding.beams
-        logits = self._feed(prompt, slot)
+        logits = self._feed(prompt, slot)[0]
         logits[barred] = -torch.inf
         likely = logits.log_softmax(-1)[None]
         cache = copy.deepcopy(self._slots[slot][1])
@@ -224,19 +239,19 @@ class Decoder:
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def _feed(self, tokens: list[int], slot: int) -> torch.Tensor:
-        """Logits (vocabulary,) after the last token; computes only the tokens after the longest prefix in the slot."""
+    def _feed(self, tokens: list[int], slot: int, last: int = 1) -> torch.Tensor:
+        """Logits (last, vocabulary) after each of the last tokens; computes only those after the longest prefix in the slot."""
         read, cache = self._slots.get(slot) or ([], DynamicCache(config=self.model.config))
         shared = 0
-        limit = min(len(read), len(tokens) - 1)
+        limit = min(len(read), len(tokens) - last)
         while shared < limit and read[shared] == tokens[shared]:
             shared += 1
         if shared < len(read):
             cache.crop(shared - len(read))  # a negative number is what to remove
         new = torch.tensor([tokens[shared:]], device=self.model.device)
-        output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=last)
         self._slots[slot] = (tokens, cache)
-        return output.logits[0, -1].float()
+        return output.logits[0].float()
 
 
 def _sampled(logits: torch.Tensor, draw: Random | None) -> int:

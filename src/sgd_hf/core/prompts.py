@@ -7,7 +7,7 @@ and the label are never cut (contract 3). The budget is in characters, so that r
 trainer proves that they fit its own. All is lower case but END, which the simulator does not mind: a name is the
 same text in a state, a sub-goal and an action, so that it can be copied.
 
-    planner    one question a sub-goal: task, completed sub-goals, state, last reply, what went wrong
+    planner    one conversation an episode, a turn a sub-goal: task and state, then what each sub-goal changed
     executor   one conversation a sub-goal, a turn an action, closed by END
     flat       one conversation a window of actions, no sub-goals: the imitation baseline
 
@@ -22,7 +22,7 @@ from typing import ClassVar
 from sgd_hf.core.subgoals import VERBS, parse
 from sgd_hf.core.texts import carried, flatten, room, sights
 
-PROMPT_VERSION = "2"
+PROMPT_VERSION = "3"
 PAPER_VERSION = "paper-1"
 END = "END"
 COMPLETE = "complete_task()"
@@ -51,7 +51,11 @@ class State:
 
     @property
     def text(self) -> str:
-        return f"room: {room(self.look)}; {'; '.join(sights(self.look))}\ninventory: {', '.join(carried(self.inventory))}".lower()
+        return f"room: {room(self.look)}; {'; '.join(sights(self.look))}\n{self.carried}".lower()
+
+    @property
+    def carried(self) -> str:
+        return f"inventory: {', '.join(carried(self.inventory))}".lower()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ class Transcript:
     """prompts from which history had to be dropped"""
 
     def __post_init__(self) -> None:
+        self._planner: list[Message] = []
+        self._known = self.state
+        self._asked: list[Message] = []
         self._executor: list[Message] = []
         self._flat: list[Message] = []
         self._turns = 0
@@ -96,26 +103,33 @@ class Transcript:
     def begin(self, subgoal: str) -> None:
         """The planner has written a sub-goal; the executor's conversation about it opens."""
         self.subgoal, self.start = subgoal, len(self.actions)
-        self._open()
+        self._planner, self._known = answered(self._asked or self.planner(), subgoal), self.state
+        self._executor = [_user(self._executor_head())]
 
     def act(self, action: str, reply: str, state: State) -> None:
         """The simulator has answered an action with a reply and a new state."""
         action = action.lower()
         self.actions.append(action)
         self.replies.append(_clip(flatten(reply).lower()))
-        before, self.state = self.state, state
+        before, self.state, self._asked = self.state, state, []
         self._go_on(before)
 
     def end(self, fate: str) -> None:
         """The current sub-goal is over: ended, reached or stalled."""
         reply = self.replies[-1] if len(self.actions) > self.start else ""
         self.past.append(Past(self.subgoal, self.start, len(self.actions), fate, reply))
-        self.subgoal = ""
+        self.subgoal, self._asked = "", []
 
     def planner(self, wrong: str = "") -> list[Message]:
-        """The question for the next sub-goal; ``wrong`` says why the last one did not work, if it did not."""
-        tail = [self.state.text, self._last(), *([f"went wrong: {_clip(wrong)}"] if wrong else []), "next sub-goal?"]
-        return [_user(self._fit(f"task: {flatten(self.task).lower()}", "done", [past.text for past in self.past], tail, "; "))]
+        """The conversation up to the next sub-goal; ``wrong`` says why the last one did not work, if it did not."""
+        mishap = [f"went wrong: {_clip(wrong)}"] if wrong else []
+        turn = _user("\n".join([self._last(), *_changes(self._known, self.state), *mishap]))
+        self._asked = self._within([*self._planner, turn]) if self._planner else []
+        if not self._asked:
+            tail = [self.state.text, self._last(), *mishap, "next sub-goal?"]
+            head = self._fit(f"task: {flatten(self.task).lower()}", "done", [past.text for past in self.past], tail, "; ")
+            self._asked = [_user(head)]
+        return self._asked
 
     def executor(self) -> list[Message]:
         """The conversation about the current sub-goal, up to the next action or END."""
@@ -126,9 +140,6 @@ class Transcript:
         if not self._flat:
             self._flat = [_user(self._flat_head())]
         return self._flat
-
-    def _open(self) -> None:
-        self._executor = [_user(self._executor_head())]
 
     def _go_on(self, before: State) -> None:
         """The conversations grow by the action just taken, from the state ``before`` to the present one."""
@@ -161,11 +172,13 @@ class Transcript:
 
     def _extended(self, conversation: list[Message], action: str, turn: str) -> list[Message]:
         """The conversation one turn on, or nothing where it would outgrow the budget and must open anew."""
-        longer = [*conversation, {"role": "assistant", "content": action}, _user(turn)]
-        if sum(len(message["content"]) for message in longer) > self.budget - LABEL:
+        return self._within([*answered(conversation, action), _user(turn)])
+
+    def _within(self, conversation: list[Message]) -> list[Message]:
+        if sum(len(message["content"]) for message in conversation) > self.budget - LABEL:
             self.shortened += 1
             return []
-        return longer
+        return conversation
 
 
 @dataclass
@@ -195,8 +208,8 @@ class PaperTranscript(Transcript):
     def flat(self) -> list[Message]:
         return self._whole(None, [], "next action?")
 
-    def _open(self) -> None:
-        """Nothing goes on from one prompt to the next."""
+    def begin(self, subgoal: str) -> None:
+        self.subgoal, self.start = subgoal, len(self.actions)
 
     def _go_on(self, before: State) -> None:
         self._history.append(f"{self.actions[-1]} -> {self.replies[-1]}")
@@ -226,7 +239,7 @@ def as_text(messages: list[Message], separator: str) -> str:
 
 
 def answered(messages: list[Message], label: str) -> list[Message]:
-    """A prompt with what the model should have written: a training row."""
+    """A conversation and what the model writes next: a longer conversation, a training row."""
     return [*messages, {"role": "assistant", "content": label}]
 
 
@@ -254,6 +267,17 @@ def _news(reply: str, before: State, after: State) -> str:
     """A reply and what else changed: the whole state in a new room, else the sights that were not there before."""
     if room(before.look) != room(after.look):
         return f"{reply}\n{after.text}"
+    return "\n".join([reply, *_sighted(before, after)])
+
+
+def _changes(before: State, after: State) -> list[str]:
+    """What several actions changed: the whole state in a new room, else new sights and an inventory that is another."""
+    if room(before.look) != room(after.look):
+        return [after.text]
+    return [*_sighted(before, after), *([after.carried] if after.carried != before.carried else [])]
+
+
+def _sighted(before: State, after: State) -> list[str]:
     seen = set(sights(before.look))
     new = [sight for sight in sights(after.look) if sight not in seen]
-    return f"{reply}\nnow: {'; '.join(new)}".lower() if new else reply
+    return [f"now: {'; '.join(new)}".lower()] if new else []

@@ -93,19 +93,14 @@ def build(annotations: Sequence[Path], out: Path, budget: int | None = None, sty
 
 
 def planner_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
-    """A row for each decision, `complete_task()` after the last. In the paper's style its planner, asked before every
-    action, also learns to stay with a sub-goal until its last action is done, and then to name the next."""
+    """A row for each episode, a turn a sub-goal and `complete_task()` last; a conversation that outgrows the budget goes on
+    in another row. In the paper's style a row for each decision: its planner, asked before every action, also learns to
+    stay with a sub-goal until its last action is done, and then to name the next."""
     transcript = _transcript(annotation, budget, style)
-    successors = [*(segment.subgoal for segment in annotation.segments[1:]), COMPLETE]
-    for segment, successor in zip(annotation.segments, successors, strict=True):
-        yield _asked(transcript, segment.subgoal)
-        transcript.begin(segment.subgoal)
-        for number, step in enumerate(annotation.gold.steps[segment.start : segment.end], segment.start + 1):
-            _feed(transcript, step)
-            if style is PaperTranscript:
-                yield _asked(transcript, segment.subgoal if number < segment.end else successor)
-        transcript.end("ended")
-    yield _asked(transcript, COMPLETE)
+    if style is PaperTranscript:
+        yield from _decisions(transcript, annotation)
+    else:
+        yield from _conversations(transcript, transcript.planner, _pursued(transcript, annotation), COMPLETE, "")
 
 
 def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
@@ -115,7 +110,7 @@ def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style
     for segment in annotation.segments:
         transcript.begin(segment.subgoal)
         steps = annotation.gold.steps[segment.start : segment.end]
-        yield from _conversations(transcript, transcript.executor, steps, END, segment.subgoal)
+        yield from _conversations(transcript, transcript.executor, _acted(transcript, steps), END, segment.subgoal)
         transcript.end("ended")
 
 
@@ -123,7 +118,7 @@ def flat_rows(annotation: Annotation, budget: int = Transcript.budget, style: ty
     """A row for each window of actions, without sub-goals. In the paper's style a row for each action."""
     transcript = _transcript(annotation, budget, style)
     *steps, last = annotation.gold.steps
-    yield from _conversations(transcript, transcript.flat, steps, last.action.lower(), "")
+    yield from _conversations(transcript, transcript.flat, _acted(transcript, steps), last.action.lower(), "")
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -167,22 +162,52 @@ def _feed(transcript: Transcript, step: Step) -> None:
     transcript.act(step.action, step.observation, State(step.look, step.inventory))
 
 
+def _acted(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
+    """The action of each step, once it was taken."""
+    for step in steps:
+        _feed(transcript, step)
+        yield step.action.lower()
+
+
+def _pursued(transcript: Transcript, annotation: Annotation) -> Iterator[str]:
+    """The sub-goal of each segment, once it was pursued."""
+    for segment in annotation.segments:
+        transcript.begin(segment.subgoal)
+        for step in annotation.gold.steps[segment.start : segment.end]:
+            _feed(transcript, step)
+        transcript.end("ended")
+        yield segment.subgoal
+
+
 def _conversations(
-    transcript: Transcript, read: Callable[[], list[Message]], steps: Sequence[Step], last: str, subgoal: str
+    transcript: Transcript, read: Callable[[], list[Message]], answers: Iterator[str], last: str, subgoal: str
 ) -> Iterator[Row]:
-    """Rows that answer ``read`` with the action of each step and then with ``last``; what goes on by a turn is one row."""
+    """Rows that answer ``read`` with each of the answers and then with ``last``; what goes on by a turn is one row.
+    Taking an answer from the iterator moves the transcript on."""
     short = transcript.shortened
     prompt = read()
     dropped = transcript.shortened > short
-    for step in steps:
-        short = transcript.shortened
-        _feed(transcript, step)
+    short = transcript.shortened
+    for answer in answers:
         longer = read()
         if not _goes_on(prompt, longer):
-            yield answered(prompt, step.action.lower()), subgoal, dropped
+            yield answered(prompt, answer), subgoal, dropped
             dropped = transcript.shortened > short
-        prompt = longer
+        prompt, short = longer, transcript.shortened
     yield answered(prompt, last), subgoal, dropped
+
+
+def _decisions(transcript: Transcript, annotation: Annotation) -> Iterator[Row]:
+    """A row for the start and one after each action: the sub-goal that is to be pursued now."""
+    successors = [*(segment.subgoal for segment in annotation.segments[1:]), COMPLETE]
+    yield _asked(transcript, annotation.segments[0].subgoal)
+    for segment, successor in zip(annotation.segments, successors, strict=True):
+        transcript.begin(segment.subgoal)
+        for number, step in enumerate(annotation.gold.steps[segment.start : segment.end], segment.start + 1):
+            _feed(transcript, step)
+            yield _asked(transcript, segment.subgoal if number < segment.end else successor)
+        transcript.end("ended")
+        yield _asked(transcript, successor)
 
 
 def _asked(transcript: Transcript, label: str) -> Row:

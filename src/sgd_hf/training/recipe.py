@@ -49,6 +49,9 @@ class Student:
     """episodes of one task that are learnt from at most, 0 for all: tasks differ a hundredfold in variations"""
     task_power: float = 1.0
     """a task with n episodes weighs n ** task_power: 1 as they come, 0 all tasks alike"""
+    row_cap: int = 0
+    """train rows of one kind that are learnt from at most, 0 for all, evenly spread over them. Rows about one sub-goal, as an
+    executor's, are of the kind of its verb (a third of all their tokens is watching), others of the kind of their task"""
     dev_cap: int = 0
     """validation episodes of one task at most, 0 for all"""
     held_out: list[str] = field(default_factory=list)

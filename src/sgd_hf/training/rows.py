@@ -7,7 +7,7 @@ accident of the simulator's numbering decides. No row is cut, and the rows of an
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,11 @@ def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
     for split in ("train", "validation"):
         if split not in parts[0]:
             continue
-        rows = concatenate_datasets([part[split].select_columns(["messages", "task", "variation", "number"]) for part in parts])
+        columns = ["messages", "task", "variation", "number", "subgoal"]
+        rows = concatenate_datasets([part[split].select_columns(columns) for part in parts])
         if student.role == FIRST:
             rows = rows.filter(lambda number: number == 0, input_columns="number")
+            rows = rows.map(lambda messages: {"messages": messages[:2]}, input_columns="messages")
         cap, power = (student.task_cap, student.task_power) if split == "train" else (student.dev_cap, 1.0)
         places = _places(zip(rows["task"], rows["variation"], strict=True))
         tasks = {task for task, _ in places}
@@ -57,6 +59,8 @@ def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
         times = episode_times([place for place in places if place[0] not in student.held_out], cap, power)
         if times:
             picked = sorted(i for place, n in times.items() for _ in range(n) for i in places[place])
+            if student.row_cap and split == "train":
+                picked = _spread(picked, [_kind(*row) for row in zip(rows["task"], rows["subgoal"], strict=True)], student.row_cap)
             sets[split] = rows.select(picked).select_columns(["messages"])
     if "train" not in sets:
         raise InputError(f"The recipe holds out every task of {folder}; leave at least one.")
@@ -76,6 +80,19 @@ def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.
         rounds, more = divmod(max(1, round(total * len(own) ** power / weight)), len(own))
         times |= {episode: rounds + (i < more) for i, episode in enumerate(own) if rounds or i < more}
     return times
+
+
+def _kind(task: str, subgoal: str) -> str:
+    """What a row teaches: one about a sub-goal its verb, any other its task."""
+    return subgoal.partition("(")[0] or task
+
+
+def _spread(picked: Sequence[int], kinds: Sequence[str], cap: int) -> list[int]:
+    """At most ``cap`` of the picked places of each kind, evenly spread over them."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i in picked:
+        groups[kinds[i]].append(i)
+    return sorted(own[k * len(own) // min(cap, len(own))] for own in groups.values() for k in range(min(cap, len(own))))
 
 
 def _places(episodes: Iterable[Variation]) -> dict[Variation, list[int]]:

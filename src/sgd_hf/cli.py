@@ -142,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "folder", type=Path, nargs="?", metavar="DIR", help="a run: planner, executor, flat, data, evaluation or results.json"
     )
     folder(command, "--out", "where the artifacts go (default: release in the run)", required=False)
+    command.add_argument(
+        "--readme", type=Path, metavar="FILE", help="where the scores are written between <!-- scores --> and <!-- /scores -->"
+    )
     command.add_argument("--org", default="", metavar="ORG", help="publish them: the organisation or user on the Hub")
     command.add_argument(
         "--name", default="", metavar="NAME", help="of the student, in the repositories' names (default: the base model's)"
@@ -417,7 +420,7 @@ def _release(a: argparse.Namespace) -> None:
         return
     if a.folder is None:
         raise InputError("Give the folder of a run to release, or --verify with the id of a published artifact.")
-    artifacts = release(a.folder, a.out or a.folder / "release", a.org, a.name)
+    artifacts = release(a.folder, a.out or a.folder / "release", a.org, a.name, a.readme)
     if not a.org:
         for made in artifacts:
             say(str(made.folder))

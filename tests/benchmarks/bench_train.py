@@ -59,7 +59,7 @@ def bare(recipe: Path, data: Path, out: Path, trained: Path) -> float:
         model=AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(trained)),
         args=args,
         processing_class=AutoTokenizer.from_pretrained(trained),
-        train_dataset=learnt_rows(data, student)["train"],
+        train_dataset=learnt_rows(data, student)["train"].select_columns(["messages"]),
     )
     begin = time.monotonic()
     trainer.train()

@@ -146,7 +146,9 @@ def test_the_folder_loads_as_a_data_set(data):
     planner = load_dataset(str(data), split="train")
     assert {"messages", "subgoal", "task", "split", "teacher"} <= set(planner.column_names)
     assert set(planner["teacher"]) == {"rules"} and set(planner["prompt_version"]) == {PROMPT_VERSION}
-    assert set(planner["subgoal"]) == {""} and all("" != subgoal for subgoal in load_dataset(str(data), "executor", split="train")["subgoal"])
+    assert set(planner["subgoal"]) == {""} and all(
+        subgoal != "" for subgoal in load_dataset(str(data), "executor", split="train")["subgoal"]
+    )
 
 
 def test_a_folder_says_its_style(paper_data):

@@ -14,8 +14,10 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -192,8 +194,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of whatever can change a result, the commit in a checkout; packages that are not installed are left out."""
-    found = {"python": platform.python_version()}
+    """Versions of whatever can change a result, the machine and the commit in a checkout among them; packages that are
+    not installed are left out."""
+    found = {"python": platform.python_version(), "machine": _machine()}
     checkout = Path(__file__).parents[3]
     if (checkout / ".git").exists() and shutil.which("git"):
         described = subprocess.run(
@@ -206,6 +209,15 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _machine() -> str:
+    """The processor and its cores, as ``AMD EPYC, 2 cores``; and the GPU that torch, if it is there already, has found."""
+    torch = sys.modules.get("torch")
+    gpu = f"{torch.cuda.get_device_name()}, " if torch and torch.cuda.is_available() else ""
+    listed = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"^model name\s*: (.+)$", listed, re.MULTILINE)
+    return f"{gpu}{found[1] if found else platform.machine()}, {os.cpu_count()} cores"
 
 
 def _mend_tail(path: Path) -> None:

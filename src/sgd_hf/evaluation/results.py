@@ -11,6 +11,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
+from sgd_hf.evaluation.compare import compare
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import summarise
 
@@ -43,4 +44,7 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         "arms": summarise(rollouts),
         "note": "",
     }
+    pair = [[rollout for rollout in rollouts if rollout.arm == arm] for arm in ("flat", "hierarchical")]
+    if all(pair):
+        results["paired"] = compare(*pair)
     return results, rollouts

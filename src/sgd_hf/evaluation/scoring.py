@@ -22,7 +22,8 @@ def summarise(rollouts: Iterable[Rollout], seed: int = 0, resamples: int = 2000)
     """The summary of each arm, as plain JSON types.
 
     Scores are 0 to 100 (``macro``, ``micro``, ``best_macro``, ``interval``, ``classes``, ``tasks``), shares 0 to 1
-    (``success``, ``rejected_share``, ``looped``: episodes with a loop anywhere); ``mean_moves`` is in simulator ticks;
+    (``success``, ``rejected_share``, ``looped``: episodes with a loop anywhere); ``mean_moves`` is in simulator ticks,
+    ``seconds`` are those of model and simulator over all episodes;
     ``diagnosis`` counts the episodes of each label of `sgd_hf.evaluation.diagnosis`. ``interval`` is the 95 % percentile
     bootstrap of ``macro``. ``best_macro`` takes the best score before a failure or a crash. A class without a task is None,
     and so is ``subgoals`` for an arm that has none. Raises `InputError` for a task that the simulator has not.
@@ -61,6 +62,7 @@ def _summary(rollouts: Sequence[Rollout], seed: int, resamples: int) -> dict[str
         "looped": _mean([looped(r.steps) for r in rollouts]),
         "mean_moves": _mean([r.steps[-1].moves if r.steps else 0 for r in rollouts]),
         "mean_actions": actions / len(rollouts),
+        "seconds": sum(r.model_seconds + r.simulator_seconds for r in rollouts),
         "classes": {length: _macro(s for task, s in scores.items() if find(task).length == length) for length in LENGTHS},
         "tasks": {
             task: {"episodes": len(values), "score": _mean(values), "success": _mean([value == 100 for value in values])}

@@ -29,14 +29,16 @@ from sgd_hf.evaluation.results import gather
 from sgd_hf.evaluation.scoring import interval, score
 from sgd_hf.release.artifacts import METRIC, MODULES, ORDER, Artifact, identify
 from sgd_hf.release.cards import Names, agent_card, dataset_card, eval_results, module_card, read_configs, rollouts_card
+from sgd_hf.release.scores import show_scores, write_tasks
 from sgd_hf.release.space import space
 from sgd_hf.release.tables import EPISODES, episodes, rollouts_tables, statistics, traces
 from sgd_hf.release.training import described, student_of
 
 
-def release(run: Path, out: Path, org: str = "", student: str = "") -> list[Artifact]:
+def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path | None = None) -> list[Artifact]:
     """Stage the release of a run in ``out``, in the order in which it is pushed. ``org``: for which the cards name
-    repositories instead of folders; ``student``: the last part of their names, if not the base model's."""
+    repositories instead of folders; ``student``: the last part of their names, if not the base model's; ``readme``: a
+    file that shows the scores between two marks."""
     results, rollouts = _scores(run)
     modules = [module for module in MODULES if (run / module).is_dir()]
     student = student or student_of(run / modules[0]) if modules else ""
@@ -62,6 +64,9 @@ def release(run: Path, out: Path, org: str = "", student: str = "") -> list[Arti
         _whole(artifact.folder, fill[name])
         refuse_unsafe(artifact.folder, artifact.layout)
         made.append(artifact)
+    write_tasks(out, results)
+    if readme:
+        show_scores(readme, out, results)
     return made
 
 

@@ -27,7 +27,7 @@ from sgd_hf.core.records import HUB_SPLIT
 from sgd_hf.scienceworld.protocols import protocol
 
 CONFIGURATIONS = {
-    "planner": "one decision: conversation → next sub-goal",
+    "planner": "one episode: conversation of sub-goals, closed by `complete_task()`",
     "executor": "one segment: conversation of actions, closed by `END`",
     "flat": "one window of actions, without sub-goals",
     "annotations": "one episode: sub-goals with their actions, and the teacher's own text",

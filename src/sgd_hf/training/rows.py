@@ -36,7 +36,8 @@ def data_folder(data: str) -> tuple[Path, dict[str, str]]:
 
 
 def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
-    """The splits ``train`` and, where there is one, ``validation``: data sets of ``messages``, balanced as the recipe says."""
+    """The splits ``train`` and, where there is one, ``validation``: data sets of ``messages``, with the ``task`` and
+    ``variation`` that they are of, balanced as the recipe says."""
     from datasets import concatenate_datasets, load_dataset
 
     parts = [load_dataset(str(folder), role) for role in student.roles]
@@ -61,10 +62,18 @@ def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
             picked = sorted(i for place, n in times.items() for _ in range(n) for i in places[place])
             if student.row_cap and split == "train":
                 picked = _spread(picked, [_kind(*row) for row in zip(rows["task"], rows["subgoal"], strict=True)], student.row_cap)
-            sets[split] = rows.select(picked).select_columns(["messages"])
+            sets[split] = rows.select(picked).select_columns(["messages", "task", "variation"])
     if "train" not in sets:
         raise InputError(f"The recipe holds out every task of {folder}; leave at least one.")
     return sets
+
+
+def variations_of(rows: Any) -> dict[str, list[int]]:
+    """The variations of each task that some rows are of."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for task, variation in zip(rows["task"], rows["variation"], strict=True):
+        found[task].add(variation)
+    return {task: sorted(found[task]) for task in sorted(found)}
 
 
 def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.0) -> dict[Variation, int]:

@@ -22,7 +22,7 @@ from sgd_hf.core.errors import InputError, guarded
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.build import ROLES
 from sgd_hf.training.recipe import Student, read_recipe
-from sgd_hf.training.rows import data_folder, learnt_rows
+from sgd_hf.training.rows import data_folder, learnt_rows, variations_of
 
 PROGRESS = "progress.json"
 
@@ -64,6 +64,8 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
     watch = Watch()
     callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
     sets = learnt_rows(folder, student)
+    episodes = {split: variations_of(rows) for split, rows in sets.items()}
+    sets = {split: rows.select_columns(["messages"]) for split, rows in sets.items()}
     if student.trainer == "seq2seq":
         from sgd_hf.training.seq2seq import seq2seq_trainer
 
@@ -87,7 +89,7 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
             _finish_adapter(out, student)
         base = {"base": {"model": student.model, "revision": student.revision}} if student.model else {}
         said = {"role": student.role, **purpose_of(origin), **base, **({"dataset": hub} if hub else {})}
-        write_json(out / "sgd.json", {**said, "training": summary, "versions": begun["versions"]})
+        write_json(out / "sgd.json", {**said, "episodes": episodes, "training": summary, "versions": begun["versions"]})
         write_json(manifest, {**begun, "summary": summary})
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)

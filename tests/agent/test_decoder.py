@@ -1,12 +1,14 @@
 """Greedy text with a carried cache: the same as from scratch, restricted where asked; unusable checkpoints refused."""
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
 
 from sgd_hf.agent.decoder import MAX_NEW_TOKENS, Decoder
+from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError
 
 ACTIONS = ("pick up thermometer", "pick up the thermometer", "pick up metal pot", "pick", "open door to kitchen")
@@ -97,6 +99,14 @@ def test_a_restricted_answer_is_the_likeliest_step_by_step(model, tokenizer):
         with torch.inference_mode():
             logits = model(torch.tensor([tokens])).logits[0, -1]
         assert Decoder(model, tokenizer).write(messages, among=two) == two[int(logits[first[1]] > logits[first[0]])]
+
+
+def test_an_answer_matches_its_pattern_alone_and_in_a_batch(model, tokenizer):
+    decoder, pattern = Decoder(model, tokenizer), r"(?:pick_up|open)\((?:orange|red box)(?:, (?:orange|red box)){0,2}\)"
+    asked = list(conversation("task: boil water", 3))
+    alone = [decoder.write(messages, pattern=pattern) for messages in asked]
+    assert all(re.fullmatch(pattern, answer) for answer in alone)
+    assert decoder.write_many([Ask("planner", messages, pattern=pattern) for messages in asked]) == alone
 
 
 def test_what_must_never_be_said_is_not(model, tokenizer):

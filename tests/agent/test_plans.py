@@ -1,10 +1,11 @@
 """Plans: each gives the sub-goals that it says, and noise replaces exactly the share that it says."""
 
 import pytest
+import regex
 
-from sgd_hf.agent.plans import any_of, draws, noisy, other_arguments, recited
+from sgd_hf.agent.plans import alternatives, any_of, checked, draws, noisy, other_arguments, recited
 from sgd_hf.agent.policy import CHANCES, Act, Ask, Patience, Reply, guided, hierarchical, planned
-from sgd_hf.core.prompts import END, State, Transcript
+from sgd_hf.core.prompts import COMPLETE, END, State, Transcript
 from sgd_hf.core.subgoals import Subgoal, parse
 from sgd_hf.core.texts import ROOMS
 
@@ -65,6 +66,54 @@ def test_the_planner_is_the_plan_unless_another_is_given():
     other = transcript()
     assert asked == drive(hierarchical(other, Patience()), ["examine(chair)"], ["examine chair", END], 5)
     assert lives(kept) == lives(other) == [("examine(chair)", 1, "ended")]
+
+
+def twice(kept, first, second="wait(1)"):
+    """What a checked planner is asked and gives in the end."""
+    running = checked(planned)(kept, "")
+    asked = [next(running)]
+    try:
+        asked.append(running.send(first))
+        running.send(second)
+    except StopIteration as stop:
+        return asked, stop.value
+
+
+@pytest.mark.parametrize(
+    "helps", ["navigate_to(kitchen)", "focus_on(orange)", "put(orange, red box)", "open(red box)", "examine(orange in red box)", "wait(3)"]
+)
+def test_a_plan_that_can_help_is_taken_as_it_is(helps):
+    kept = transcript()
+    assert twice(kept, helps) == ([Ask("planner", kept.planner(), never=COMPLETE)], helps)
+
+
+@pytest.mark.parametrize(
+    "in_vain", ["navigate_to(hallway)", "navigate_to(moon)", "focus_on(chair)", "open(red box, cupboard)", "examine(chair in table)", "win"]
+)
+def test_a_plan_that_cannot_help_is_asked_again_for_another(in_vain):
+    kept = transcript()
+    asked, given = twice(kept, in_vain)
+    assert given == "wait(1)" and asked[1] == Ask("planner", kept.planner(), pattern=alternatives(kept))
+
+
+def test_what_changed_nothing_is_not_done_again_at_once():
+    kept = transcript()
+    kept.begin("focus_on(orange)")
+    kept.act("focus on orange", "You focus on the orange.", kept.state)
+    kept.end("ended")
+    assert len(twice(kept, "focus_on(orange)")[0]) == 2 and len(twice(kept, "focus_on(red box)")[0]) == 1
+    kept.begin("examine(orange)")
+    kept.act("examine orange", "an orange", kept.state)
+    kept.end("ended")
+    assert len(twice(kept, "examine(orange)")[0]) == 1, "it reports, and may report something else"
+
+
+def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
+    allowed = regex.compile(alternatives(transcript()))
+    for text in ("navigate_to(kitchen)", "pick_up(orange)", "open(red box)", "put(orange, red box)", "examine(orange on table)", "wait(12)"):
+        assert allowed.fullmatch(text) and allowed.fullmatch(text[:-3], partial=True)
+    for text in ("navigate_to(hallway)", "focus_on(orange)", "examine(chair)", "complete_task()", "put(orange)", "wait(orange)", "win"):
+        assert not allowed.fullmatch(text)
 
 
 def test_a_recited_plan_never_asks_the_planner_and_stops_with_its_last_subgoal():

@@ -19,6 +19,7 @@ from huggingface_hub import ModelHubMixin
 from huggingface_hub.errors import HFValidationError
 
 from sgd_hf.agent.decoding import Decoding
+from sgd_hf.agent.plans import checked
 from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, opened, planned
 from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import BUDGET, COMPOSERS, PROMPT_VERSION, State, Transcript
@@ -70,7 +71,8 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
     @property
     def plan(self) -> Plan:
         """Where the agent's sub-goals come from."""
-        return opened if self.config.first else planned
+        plan = opened if self.config.first else planned
+        return checked(plan) if Patience(**self.config.patience).checks else plan
 
     def policy(
         self, description: str, look: str, inventory: str, plan: Plan | None = None, every_step: bool = False

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+import regex
 import torch
 from transformers import DynamicCache
 from transformers.utils import logging
@@ -25,6 +26,8 @@ from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.prompts import Message
 
+LIKELIEST = 1000
+"""tokens that are tried against a pattern; an answer ends where none of them fits"""
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""
 
@@ -66,16 +69,25 @@ class Decoder:
 
     @torch.inference_mode()
     def write(
-        self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0, draw: Random | None = None
+        self,
+        messages: Sequence[Message],
+        among: Sequence[str] = (),
+        never: str = "",
+        slot: int = 0,
+        draw: Random | None = None,
+        pattern: str = "",
     ) -> str:
         """The answer to a conversation that ends with the user's turn, without its end mark.
 
-        ``among``: the only answers allowed. ``never``: an answer that is not given; where it would be, its first token
-        is ruled out. ``draw``: the random numbers for sampling.
+        ``among``: the only answers allowed. ``pattern``: a regular expression that the answer matches, decoded greedily.
+        ``never``: an answer that is not given; where it would be, its first token is ruled out. ``draw``: the random
+        numbers for sampling.
         """
         prompt = self._prompt(messages)
         if among:
             return self._said(self._along(self._paths(among), prompt, slot))
+        if pattern:
+            return self._said(self._free(prompt, slot, self._matching_rule(pattern), []))
         barred: list[int] = []
         question = messages[-1]["content"]
         while True:
@@ -94,7 +106,7 @@ class Decoder:
         """`write` for several conversations in one batch, padded on the left; beam searches run one by one."""
         draws = draws or [None] * len(asks)
         if self.decoding.beams > 1:
-            return [self.write(ask.messages, ask.among, ask.never) for ask in asks]
+            return [self.write(ask.messages, ask.among, ask.never, pattern=ask.pattern) for ask in asks]
         prompts = [self._prompt(ask.messages) for ask in asks]
 
         def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
@@ -123,7 +135,9 @@ class Decoder:
         return self.tokenizer.decode(written).strip()
 
     def _rule(self, ask: Ask, barred: list[int], draw: Random | None) -> Rule | None:
-        return self._along_rule(ask.among) if ask.among else self._free_rule(barred, draw)
+        if ask.among:
+            return self._along_rule(ask.among)
+        return self._matching_rule(ask.pattern) if ask.pattern else self._free_rule(barred, draw)
 
     def _free_rule(self, barred: list[int], draw: Random | None) -> Rule | None:
         """None where it is the greedy choice."""
@@ -149,6 +163,22 @@ class Decoder:
     def _guess(self, question: str) -> list[int]:
         """What was last written after the same question, or else after one with the same last line."""
         return self._guesses.get(question) or self._guesses.get(question.rpartition("\n")[2], [])
+
+    def _matching_rule(self, pattern: str) -> Rule:
+        """The likeliest token with which the answer matches the pattern, or begins to."""
+        matcher = regex.compile(pattern)
+
+        def choose(logits: torch.Tensor, written: list[int]) -> int:
+            for token in logits.topk(min(LIKELIEST, len(logits))).indices.tolist():
+                if token == self._stop:
+                    fits = matcher.fullmatch(self.tokenizer.decode(written))
+                else:
+                    fits = matcher.fullmatch(self.tokenizer.decode([*written, token]), partial=True)
+                if fits:
+                    return token
+            return self._stop
+
+        return choose
 
     def _free(self, prompt: list[int], slot: int, rule: Rule | None, guess: list[int]) -> list[int]:
         """The guess is read together with the prompt, and each of its tokens is kept only where the rule chooses it."""

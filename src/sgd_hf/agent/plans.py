@@ -1,6 +1,6 @@
-"""Where sub-goals come from when not from the planner alone: an annotation recited, or any plan with noise on it.
+"""Where sub-goals come from when not from the planner alone: a plan that is checked, an annotation recited, noise.
 
-Guarantee: a noisy plan replaces each usable sub-goal with exactly the probability ``rate``, independently, by one
+Guarantee: a checked plan is the plan itself wherever its answer can help. A noisy plan replaces each usable sub-goal with exactly the probability ``rate``, independently, by one
 that differs from it, and what it does is a pure function of the plan's answers, the states and the seed. Rate 0
 changes nothing, rate 1 leaves nothing.
 """
@@ -8,22 +8,103 @@ changes nothing, rate 1 leaves nothing.
 import hashlib
 import random
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Sequence
 
-from sgd_hf.agent.policy import Answer, Plan, Request, understood
+from sgd_hf.agent.policy import Answer, Ask, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
-from sgd_hf.core.subgoals import Subgoal
-from sgd_hf.core.texts import ROOMS, carried, sights
+from sgd_hf.core.subgoals import VERBS, Subgoal, parse, reached
+from sgd_hf.core.texts import ROOMS, carried, room, sights
 
 Corruption = Callable[[Subgoal, Transcript, random.Random], str]
 """Another sub-goal instead of a right one."""
 
 _NAME = re.compile(r"[^(),:]+")
+_PHRASE = re.compile(r"[^;:,()\n]+")
+_ODD = re.compile(r"[^a-z0-9_ ]")
+_JOINTS = (" in ", " on ")
+_MORE = ("put", "pick_up")
+"""verbs that may be meant for one more thing of a name, so that they are never done already"""
+_REPEATED = ("wait", "put", "time")
+"""verbs that gold paths repeat at once, beside those that report"""
 
 
 def draws(*of: object) -> random.Random:
     """The random numbers of an episode and a purpose, the same on every machine and in whatever order episodes run."""
     return random.Random(int(hashlib.sha256("/".join(map(str, of)).encode()).hexdigest(), 16))
+
+
+def checked(plan: Plan) -> Plan:
+    """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
+    names what is not in sight, is so already, or is the last one over again though that changed nothing. Gold plans do
+    none of it, but for rare names. The second answer is written along `alternatives`."""
+
+    def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
+        answer = yield from plan(transcript, wrong)
+        subgoal = understood(answer)
+        if answer is None or subgoal and _helps(subgoal, transcript):
+            return answer
+        return (yield Ask("planner", transcript.planner(wrong), pattern=alternatives(transcript)))
+
+    return again
+
+
+def alternatives(transcript: Transcript) -> str:
+    """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight, rooms
+    are other rooms, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
+    here = room(transcript.state.look)
+    kinds = {"navigate_to": _either(name for name in ROOMS if name != here), "wait": "[0-9]+"}
+    name = _either(_spans(transcript.state.text))
+    thing = f"{name}(?: (?:in|on) {name})?"
+    out = {"complete_task", "focus_on", _vain(transcript)}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for verb, kind in VERBS.items():
+        if verb not in out:
+            argument = kinds.get(verb, thing)
+            more = f"(?:, {argument}){{{kind.least - 1},{kind.most - 1}}}" if kind.most > 1 else ""
+            alike[rf"\({argument}{more}\)"].append(verb)
+    return "|".join(_either(verbs) + arguments for arguments, verbs in alike.items())
+
+
+def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
+    state = transcript.state
+    if subgoal.verb not in _MORE and reached(subgoal, state.look, state.inventory):
+        return False
+    if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
+        return False
+    if subgoal.verb in ("navigate_to", "wait"):
+        return subgoal.verb == "wait" or subgoal.args[0] in ROOMS
+    spans = _spans(state.text)
+    return all(part in spans or part == "substance" for argument in subgoal.args for part in _parts(argument, spans))
+
+
+def _vain(transcript: Transcript) -> str:
+    """The verb of the last sub-goal, if it changed nothing that can be seen and reported nothing."""
+    if not transcript.past:
+        return ""
+    verb = parse(transcript.past[-1].subgoal).verb
+    return "" if transcript.changed or VERBS[verb].reports or verb in _REPEATED else verb
+
+
+def _spans(text: str) -> set[str]:
+    """All that is part of a name in a text, word by word."""
+    spans = {"substance"}
+    for phrase in _PHRASE.findall(text):
+        words = phrase.split()
+        spans |= {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
+    return spans
+
+
+def _parts(argument: str, spans: set[str]) -> list[str]:
+    for joint in _JOINTS:
+        if argument not in spans and joint in argument:
+            return argument.split(joint, 1)
+    return [argument]
+
+
+def _either(names: Iterable[str]) -> str:
+    escaped = (_ODD.sub(r"\\\g<0>", name) for name in sorted(names))
+    return f"(?:{'|'.join(escaped)})"
 
 
 def recited(subgoals: Sequence[str]) -> Plan:

@@ -22,13 +22,14 @@ PATIENT = ("wait", "look", "examine", "use")
 
 @dataclass(frozen=True)
 class Ask:
-    """A prompt for one module (planner, executor or flat). ``among`` restricts the answer to these strings,
-    ``never`` is one string that it must not be."""
+    """A prompt for one module (planner, executor or flat). ``among`` restricts the answer to these strings, ``pattern``
+    to what a regular expression matches whole; ``never`` is one string that it must not be."""
 
     module: str
     messages: list[Message]
     among: tuple[str, ...] = ()
     never: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Patience:
     """the same action with the same reply in a row"""
     repair: bool = True
     """re-decode a rejected action among the valid ones"""
+    checks: bool = True
+    """ask the planner again where its answer cannot help (`sgd_hf.agent.plans.checked`)"""
     postconditions: bool = True
     """end a sub-goal when its post-condition can be read off the state"""
 

@@ -28,10 +28,16 @@ class Seq2SeqDecoder(Decoder):
         self._stop = tokenizer.eos_token_id
 
     def write(
-        self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0, draw: Random | None = None
+        self,
+        messages: Sequence[Message],
+        among: Sequence[str] = (),
+        never: str = "",
+        slot: int = 0,
+        draw: Random | None = None,
+        pattern: str = "",
     ) -> str:
         """The answer to a conversation; see `Decoder.write`."""
-        return self.write_many([Ask("", list(messages), tuple(among), never)], [draw])[0]
+        return self.write_many([Ask("", list(messages), tuple(among), never, pattern)], [draw])[0]
 
     @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
@@ -39,7 +45,7 @@ class Seq2SeqDecoder(Decoder):
         draws = draws or [None] * len(asks)
 
         def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
-            wide = [i for i in owed if self.decoding.beams > 1 and not asks[i].among]
+            wide = [i for i in owed if self.decoding.beams > 1 and not (asks[i].among or asks[i].pattern)]
             narrow = [i for i in owed if i not in wide]
             rules = [self._rule(asks[i], barred[i], draws[i]) for i in narrow]
             written = self._searched([asks[i] for i in wide], [barred[i] for i in wide]) if wide else []

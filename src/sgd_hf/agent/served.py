@@ -55,10 +55,16 @@ class Served:
         self._runner.close()
 
     def write(
-        self, messages: Sequence[Message], among: Sequence[str] = (), never: str = "", slot: int = 0, draw: Random | None = None
+        self,
+        messages: Sequence[Message],
+        among: Sequence[str] = (),
+        never: str = "",
+        slot: int = 0,
+        draw: Random | None = None,
+        pattern: str = "",
     ) -> str:
         """As `Decoder.write`; ``slot`` has no meaning here. Raises `ServerError` if the server does not answer."""
-        return self.write_many([Ask("", list(messages), tuple(among), never)], [draw])[0]
+        return self.write_many([Ask("", list(messages), tuple(among), never, pattern)], [draw])[0]
 
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
         """As `Decoder.write_many`."""
@@ -70,6 +76,9 @@ class Served:
         prompt = self.tokenizer.apply_chat_template(list(ask.messages), add_generation_prompt=True, return_dict=False)
         if ask.among:
             return self._said(await self._along(prompt, ask.among))
+        if ask.pattern:
+            written, _ = await self._complete(prompt, {"temperature": 0.0}, structured_outputs={"regex": ask.pattern})
+            return self._said(written)
         drawn = {"temperature": self.decoding.temperature, "seed": seed}
         written, likely = await self._complete(prompt, {**drawn, "logprobs": ALTERNATIVES if ask.never else None})
         answer = self._said(written)

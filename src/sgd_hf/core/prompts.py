@@ -100,6 +100,11 @@ class Transcript:
         self._flat: list[Message] = []
         self._turns = 0
 
+    @property
+    def changed(self) -> bool:
+        """Whether the state is another than when the last sub-goal began."""
+        return self.state != self._known
+
     def begin(self, subgoal: str) -> None:
         """The planner has written a sub-goal; the executor's conversation about it opens."""
         self.subgoal, self.start = subgoal, len(self.actions)
@@ -191,6 +196,7 @@ class PaperTranscript(Transcript):
     budget: int = PAPER_BUDGET
 
     def __post_init__(self) -> None:
+        self._known = self.state
         self._history: list[str] = []
         self._rooms = {room(self.state.look).lower(): None}
 
@@ -209,7 +215,7 @@ class PaperTranscript(Transcript):
         return self._whole(None, [], "next action?")
 
     def begin(self, subgoal: str) -> None:
-        self.subgoal, self.start = subgoal, len(self.actions)
+        self.subgoal, self.start, self._known = subgoal, len(self.actions), self.state
 
     def _go_on(self, before: State) -> None:
         self._history.append(f"{self.actions[-1]} -> {self.replies[-1]}")

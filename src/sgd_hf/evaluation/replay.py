@@ -7,7 +7,9 @@ protocol's. Rollouts that crashed have nothing to check and are counted apart; o
 mismatch.
 """
 
+import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.progress import progress
-from sgd_hf.core.records import Episode, Rollout, Step
+from sgd_hf.core.records import Episode, Rollout, Step, from_row
 from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts, shape
 from sgd_hf.scienceworld.environment import ScienceWorld, provenance
@@ -65,28 +67,44 @@ class Verdict:
 
 
 def replay(folder: Path, workers: int = 2) -> Verdict:
-    """Replay a complete evaluation folder. Raises `InputError` where this machine's simulator is not the folder's,
-    and `StoreError` for a folder that `sgd evaluate` did not finish."""
-    manifest = read_manifest(folder, STAGE, complete=True)
-    said = manifest["config"]["protocol"]
-    here = provenance()
-    other = [f"{name} {manifest['config'][name]} (here {value})" for name, value in here.items() if manifest["config"][name] != value]
+    """Replay a complete evaluation folder, or the rollouts of a release. Raises `InputError` where this machine's
+    simulator is not the folder's, and `StoreError` for a folder that is neither."""
+    said, simulator, expected, rollouts = _stored(folder)
+    other = [f"{name} {simulator[name]} (here {value})" for name, value in provenance().items() if simulator[name] != value]
     if other:
         raise InputError(f"{folder} was played on another simulator, {', '.join(other)}; install that one to replay it.")
-    rollouts = read_rollouts(folder)
-    playable = {rollout.episode.key: rollout for rollout in rollouts if rollout.stop != "error"}
     now = _named(said["name"])
-    mismatches = departures(folder, said, now, rollouts) if now else []
-    episodes = len({rollout.episode.key for rollout in rollouts})
-    if manifest["summary"]["episodes"] != episodes:
-        mismatches.append(Mismatch(str(folder), "number of episodes", manifest["summary"]["episodes"], episodes))
-    scripts = [script_of(rollout, said["limit"], said["patience"]) for rollout in playable.values()]
+    mismatches = []
+    for arm, number in expected.items():
+        own = [rollout for rollout in rollouts if rollout.arm == arm]
+        held = len({rollout.episode.key for rollout in own})
+        mismatches += departures(folder, said, now, own) if now else []
+        mismatches += [Mismatch(str(folder), "number of episodes", number, held)] if held != number else []
+    scripts: dict[Script, list[Rollout]] = defaultdict(list)
+    for rollout in rollouts:
+        if rollout.stop != "error":
+            scripts[script_of(rollout, said["limit"], said["patience"])].append(rollout)
     with progress("replay", len(scripts)) as advance:
-        for script, outcome in play_scripts(scripts, workers):
-            mismatches += compared(playable[script.episode.key], outcome)
+        for script, outcome in play_scripts(list(scripts), workers):
+            mismatches += [found for rollout in scripts[script] for found in compared(rollout, outcome)]
             advance(script.episode.task)
     mismatches.sort(key=lambda mismatch: mismatch.key)
-    return Verdict(episodes, len(playable), episodes - len(playable), tuple(mismatches), now is None)
+    number, played = len({rollout.key for rollout in rollouts}), sum(map(len, scripts.values()))
+    return Verdict(number, played, number - played, tuple(mismatches), now is None)
+
+
+def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int], list[Rollout]]:
+    """The protocol and the simulator that a folder names, the episodes that it says to hold by arm, and its rollouts."""
+    if (folder / "results.json").exists():
+        import pyarrow.parquet
+
+        results = json.loads((folder / "results.json").read_text())
+        tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet")))
+        rollouts = [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
+        return results["protocol"], results["simulator"], {arm: row["episodes"] for arm, row in results["arms"].items()}, rollouts
+    manifest = read_manifest(folder, STAGE, complete=True)
+    config = manifest["config"]
+    return config["protocol"], config, {config["arm"]: manifest["summary"]["episodes"]}, read_rollouts(folder)
 
 
 def departures(folder: Path, said: dict[str, Any], now: Protocol, rollouts: Sequence[Rollout]) -> list[Mismatch]:

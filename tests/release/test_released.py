@@ -1,0 +1,48 @@
+"""What is committed as a release is what it says: its files, its episodes, its scores, and an agent that plays."""
+
+import json
+
+import pytest
+
+from sgd_hf.agent.agent import read_json
+from sgd_hf.core.assets import asset
+from sgd_hf.core.safety import refuse_unsafe
+from sgd_hf.release.artifacts import MODULES, ORDER, layout
+from sgd_hf.release.scores import BEGIN, END, TASKS, summary, write_tasks
+from sgd_hf.scienceworld.tasks import variations
+
+README = asset("recipes").parent / "README.md"
+RELEASES = sorted(path.parent.parent for path in asset("recipes").glob("*/release/agent/config.json"))
+MEGABYTES = 25
+
+pytestmark = pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.parent.name)
+
+
+def modules(release):
+    return [module for module in MODULES if (release / module).is_dir()]
+
+
+def test_it_is_small_and_holds_what_belongs(release):
+    assert sum(path.stat().st_size for path in release.rglob("*")) < MEGABYTES * 1e6
+    folders = {path.name for path in release.iterdir() if path.is_dir()}
+    assert {"agent", "rollouts"} < folders <= set(ORDER)
+    for name in folders:
+        refuse_unsafe(release / name, layout(name))
+
+
+def test_nothing_was_learnt_or_chosen_from_a_test_variation(release):
+    """The simulator's own splits, against the episodes of the rows that each module was trained and validated on."""
+    for module in modules(release):
+        episodes = read_json(release / module / "sgd.json")["episodes"]
+        assert episodes["train"] and set(episodes) <= {"train", "validation"}
+        for split, own in (("train", "train"), ("validation", "dev")):
+            for task, learnt in episodes.get(split, {}).items():
+                assert set(learnt) <= set(variations(task, own)) and not set(learnt) & set(variations(task, "test"))
+
+
+def test_the_readme_and_the_table_of_tasks_are_those_of_its_results(release, tmp_path):
+    results = json.loads((release / "rollouts" / "results.json").read_text())
+    shown = README.read_text().partition(BEGIN)[2].partition(END)[0]
+    assert shown == summary(release, results, (release / TASKS).relative_to(README.parent).as_posix())
+    write_tasks(tmp_path, results)
+    assert (tmp_path / TASKS).read_text() == (release / TASKS).read_text()

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     decoding(command)
     command.add_argument("--batch", action="store_true", help="let the model write for all waiting episodes at once (default: on a GPU)")
     command.add_argument("--protocol", required=True, metavar="NAME", help=(
-        "paper-271, test-1819, dev-mini, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
+        "paper-271, test-1819, dev-mini, dev-30, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
     ))  # fmt: skip
     command.add_argument("--workers", type=int, default=2, metavar="N", help="simulators, and episodes, at once (default: 2)")
     command.add_argument("--shard", metavar="I/N", help=(

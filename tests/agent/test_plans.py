@@ -110,7 +110,14 @@ def test_what_changed_nothing_is_not_done_again_at_once():
 
 def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
     allowed = regex.compile(alternatives(transcript()))
-    for text in ("navigate_to(kitchen)", "pick_up(orange)", "open(red box)", "put(orange, red box)", "examine(orange on table)", "wait(12)"):
+    for text in (
+        "navigate_to(kitchen)",
+        "pick_up(orange)",
+        "open(red box)",
+        "put(orange, red box)",
+        "examine(orange on table)",
+        "wait(12)",
+    ):
         assert allowed.fullmatch(text) and allowed.fullmatch(text[:-3], partial=True)
     for text in ("navigate_to(hallway)", "focus_on(orange)", "examine(chair)", "complete_task()", "put(orange)", "wait(orange)", "win"):
         assert not allowed.fullmatch(text)

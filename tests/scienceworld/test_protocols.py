@@ -14,6 +14,7 @@ FROZEN = {
     "paper-271": ("test", 271, "8f990181c81d"),
     "test-1819": ("test", 1819, "1edfb6f4c9e6"),
     "dev-mini": ("dev", 89, "7e3a0094f505"),
+    "dev-30": ("dev", 30, "ac8f0308d58c"),
     "smoke": ("dev", 4, "f9de8386395e"),
     "quickstart": ("test", 24, "334fa118d1ff"),
 }
@@ -36,7 +37,7 @@ def test_papers_protocol_has_ten_variations_of_a_task_or_all():
 
 
 def test_only_the_small_protocols_leave_tasks_out():
-    for name in ("paper-271", "test-1819", "dev-mini"):
+    for name in ("paper-271", "test-1819", "dev-mini", "dev-30"):
         assert {episode.task for episode in protocol(name).episodes} == set(TASKS)
     assert {episode.task for episode in protocol("quickstart").episodes} == set(QUICKSTART_TASKS)
 
@@ -49,5 +50,5 @@ def test_a_digest_covers_what_decides_a_score_and_not_the_name():
 
 
 def test_an_unknown_protocol_names_the_known_ones():
-    with pytest.raises(InputError, match="paper-271, test-1819, dev-mini, smoke, quickstart"):
+    with pytest.raises(InputError, match="paper-271, test-1819, dev-mini, dev-30, smoke, quickstart"):
         protocol("paper-270")

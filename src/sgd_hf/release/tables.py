@@ -16,7 +16,7 @@ from sgd_hf.scienceworld.protocols import protocol
 from sgd_hf.scienceworld.tasks import TASKS, variations
 
 EPISODES, ROLLOUTS = "episodes", "rollouts"
-PROTOCOLS = ("paper-271", "test-1819", "dev-mini", "smoke", "quickstart", "paper-271-300", "unseen-211")
+PROTOCOLS = ("paper-271", "test-1819", "dev-mini", "dev-30", "smoke", "quickstart", "paper-271-300", "unseen-211")
 HARNESS = "sgd-hf"
 
 

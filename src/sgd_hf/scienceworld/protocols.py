@@ -2,7 +2,7 @@
 
 Guarantee: a protocol's digest covers everything that decides a score beside the agent (episodes, simplification,
 limits), so two results are comparable exactly if their digests are equal. Test variations are for reporting;
-tune on `dev-mini`.
+tune on `dev-mini`, or faster on `dev-30`.
 """
 
 import dataclasses
@@ -55,6 +55,7 @@ def protocol(name: str) -> Protocol:
         "paper-271": lambda: first("test", 10),
         "test-1819": lambda: first("test", None),
         "dev-mini": lambda: first("dev", 3),
+        "dev-30": lambda: first("dev", 1),
         "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
         "quickstart": lambda: first("test", 6, QUICKSTART_TASKS),
         "paper-271-300": lambda: first("test", 10),

@@ -139,6 +139,19 @@ def test_an_adapter_is_small_names_its_base_and_plays(data, recipe, run, tmp_pat
     assert json.loads((tmp_path / "out" / "sgd.json").read_text())["base"] == {"model": str(run / "planner"), "revision": "main"}
 
 
+def test_an_adapter_goes_on_from_another_and_remembers_it(data, recipe, run, tmp_path):
+    changes = {"scratch": None, "vocabulary": None, "model": str(run / "planner"), "lora": {"r": 2, "lora_alpha": 8}, "learning_rate": 0.01}
+    first = train(recipe("planner", **changes, task_cap=1), str(data), tmp_path / "first")
+    second = train(recipe("planner", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "second")
+    assert second["losses"][0][1] < first["losses"][0][1] and second["trained_parameters"] == first["trained_parameters"]
+    one, two = (json.loads((tmp_path / name / "sgd.json").read_text()) for name in ("first", "second"))
+    assert one["before"] == [] and two["before"] == [one["training"]]
+    for task, variations in one["episodes"]["train"].items():
+        assert set(variations) <= set(two["episodes"]["train"][task])
+    with pytest.raises(InputError, match="does not hold an adapter of the role executor"):
+        train(recipe("executor", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
+
+
 def test_training_stops_where_dev_no_longer_improves_and_keeps_the_best(data, recipe, tmp_path):
     changes = {"patience": 2, "load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": False}
     steps = {"max_steps": 40, "eval_steps": 1, "save_steps": 1, "learning_rate": 0.3, "save_total_limit": 2}

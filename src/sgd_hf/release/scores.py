@@ -58,8 +58,9 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
     lines += ["", "| module | parameters | trained | rows | tokens | steps | seconds | on |", f"|---|{'---:|' * 6}---|"]
     for module in (module for module in MODULES if (release / module / "sgd.json").exists()):
         said = read_json(release / module / "sgd.json")
-        t = said["training"]
-        cells = (t["parameters"], t["trained_parameters"], t["train_rows"], t["train_tokens"], t["steps"], round(t["seconds"]))
+        t, stages = said["training"], [*said["before"], said["training"]]
+        sums = [round(sum(stage[key] for stage in stages)) for key in ("train_rows", "train_tokens", "steps", "seconds")]
+        cells = (t["parameters"], t["trained_parameters"], *sums)
         lines.append(f"| {module} | {' | '.join(f'{cell:,}' for cell in cells)} | {said['versions'].get('machine', '')} |")
     return "\n".join([*lines, "", f"[Every task]({link})."]) + "\n"
 

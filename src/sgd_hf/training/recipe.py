@@ -45,6 +45,8 @@ class Student:
     trainer: str = "sft"
     """sft for a causal model, by TRL; seq2seq for an encoder-decoder, by transformers"""
     lora: Lora | None = None
+    adapter: str = ""
+    """folder of an adapter that `sgd train` wrote, to go on from in the place of a fresh one"""
     task_cap: int = 0
     """episodes of one task that are learnt from at most, 0 for all: tasks differ a hundredfold in variations"""
     task_power: float = 1.0
@@ -86,6 +88,8 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     student = Student(**{key: value for key, value in keys.items() if key in own} | _lora(path, keys))
     if bool(student.model) == bool(student.scratch):
         raise InputError(f"{path} must give either `model` (a checkpoint) or `scratch` (a configuration), and not both.")
+    if student.adapter and not student.lora:
+        raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):
         raise InputError(f"{path} gives patience, which needs `load_best_model_at_end: true` and a `metric_for_best_model`.")
     import torch

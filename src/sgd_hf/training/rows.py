@@ -76,6 +76,16 @@ def variations_of(rows: Any) -> dict[str, list[int]]:
     return {task: sorted(found[task]) for task in sorted(found)}
 
 
+def united(*episodes: dict[str, dict[str, list[int]]]) -> dict[str, dict[str, list[int]]]:
+    """The variations of each split and task that are in any of these."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for split, tasks in ((split, tasks) for some in episodes for split, tasks in some.items()):
+        own = found.setdefault(split, {})
+        for task, variations in tasks.items():
+            own[task] = sorted({*own.get(task, ()), *variations})
+    return found
+
+
 def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.0) -> dict[Variation, int]:
     """How often each episode is learnt from in an epoch; those not at all are left out. ``cap``: at most so many episodes
     a task (0: all). ``power``: a task of n episodes gets a share in proportion to n ** power, of as many as there are."""

@@ -22,7 +22,7 @@ from sgd_hf.core.errors import InputError, guarded
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.build import ROLES
 from sgd_hf.training.recipe import Student, read_recipe
-from sgd_hf.training.rows import data_folder, learnt_rows, variations_of
+from sgd_hf.training.rows import data_folder, learnt_rows, united, variations_of
 
 PROGRESS = "progress.json"
 
@@ -64,7 +64,8 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
     watch = Watch()
     callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
     sets = learnt_rows(folder, student)
-    episodes = {split: variations_of(rows) for split, rows in sets.items()}
+    earlier = _earlier(student)
+    episodes = united(earlier["episodes"], {split: variations_of(rows) for split, rows in sets.items()})
     sets = {split: rows.select_columns(["messages"]) for split, rows in sets.items()}
     if student.trainer == "seq2seq":
         from sgd_hf.training.seq2seq import seq2seq_trainer
@@ -89,12 +90,25 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
             _finish_adapter(out, student)
         base = {"base": {"model": student.model, "revision": student.revision}} if student.model else {}
         said = {"role": student.role, **purpose_of(origin), **base, **({"dataset": hub} if hub else {})}
-        write_json(out / "sgd.json", {**said, "episodes": episodes, "training": summary, "versions": begun["versions"]})
+        about = {"episodes": episodes, "training": summary, "before": earlier["before"]}
+        write_json(out / "sgd.json", {**said, **about, "versions": begun["versions"]})
         write_json(manifest, {**begun, "summary": summary})
         for checkpoint in out.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
     trainer.accelerator.wait_for_everyone()
     return summary
+
+
+def _earlier(student: Student) -> dict[str, Any]:
+    """The ``episodes`` that the adapter to go on from has seen, and its summaries, oldest first, as ``before``."""
+    if not student.adapter:
+        return {"episodes": {}, "before": []}
+    said = Path(student.adapter, "sgd.json")
+    if not said.exists() or (there := json.loads(said.read_text()))["role"] != student.role:
+        raise InputError(
+            f"{student.adapter} does not hold an adapter of the role {student.role}; give the folder of one that `sgd train` wrote."
+        )
+    return {"episodes": there["episodes"], "before": [*there["before"], there["training"]]}
 
 
 def _last_checkpoint(out: Path) -> str | None:

@@ -31,6 +31,10 @@ def sft_trainer(
     longest row. ``texts``: for the tokenizer of a student from scratch. Raises `InputError` where a row does not fit."""
     # Weights that stay as they are need no more than half precision.
     model, tokenizer = make_student(student, texts, args.max_length, "bfloat16" if student.lora and args.bf16 else "float32")
+    if student.adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, student.adapter, is_trainable=True)
     longest = max(len(tokenizer.apply_chat_template(row["messages"], return_dict=False)) for part in sets.values() for row in part)
     if longest > args.max_length:
         raise InputError(
@@ -51,7 +55,7 @@ def sft_trainer(
 
 
 def _peft(student: Student) -> Any:
-    if student.lora is None:
+    if student.lora is None or student.adapter:
         return None
     from peft import LoraConfig
 

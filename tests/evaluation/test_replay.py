@@ -8,10 +8,13 @@ from recorded import gold_paths
 
 from sgd_hf.agent.policy import Act, Valid
 from sgd_hf.core.errors import InputError, SimulatorError, StoreError
+from sgd_hf.core.store import write_json
 from sgd_hf.evaluation import replay as module
 from sgd_hf.evaluation.arms import Arm, arm
 from sgd_hf.evaluation.replay import Script, compared, play_script, replay, script_of
+from sgd_hf.evaluation.results import gather
 from sgd_hf.evaluation.rollouts import evaluate, read_rollouts
+from sgd_hf.release.tables import rollouts_tables
 from sgd_hf.scienceworld.environment import ScienceWorld
 from sgd_hf.scienceworld.protocols import Protocol, first
 
@@ -77,6 +80,19 @@ def with_step(rollout, i, **changes):
 def test_rollouts_replay_as_they_were_stored(played):
     verdict = replay(played, workers=2)
     assert (verdict.rollouts, verdict.replayed, verdict.errors, verdict.mismatches) == (3, 3, 0, ())
+
+
+@pytest.mark.slow
+def test_a_releases_rollouts_of_several_arms_replay_and_a_changed_score_is_named(played, tmp_path, monkeypatch, env):
+    monkeypatch.setattr(module, "play_scripts", lambda scripts, workers: ((script, play_script(env, script)) for script in scripts))
+    evaluate(tmp_path / "idle", PROTOCOL, arm("do-nothing"), workers=1)
+    results, rollouts = gather([played, tmp_path / "idle"])
+    for change, mismatches in ({}, 0), ({"score": 77}, 1):
+        rollouts = [dataclasses.replace(rollouts[0], **change), *rollouts[1:]]
+        rollouts_tables(tmp_path / "release", rollouts)
+        write_json(tmp_path / "release" / "results.json", results)
+        verdict = replay(tmp_path / "release")
+        assert (verdict.rollouts, verdict.replayed, len(verdict.mismatches)) == (6, 6, mismatches)
 
 
 def test_a_changed_action_is_named_though_the_score_is_the_same(env):

@@ -36,7 +36,7 @@ def test_a_finished_folder_is_a_checkpoint(run, role):
     assert training["steps"] == 6 and [step for step, _ in training["losses"]] == [1, 2, 3, 4, 5, 6]
     assert training["final_loss"] < training["losses"][0][1] and training["dev_loss"] > 0
     assert training["parameters"] == sum(p.numel() for p in model.parameters())
-    assert 0 < training["longest_row"] <= 1536 and training["train_tokens"] > 0
+    assert 0 < training["longest_row"] <= 2048 and training["train_tokens"] > 0
     assert tokenizer.chat_template and tokenizer.eos_token == "<|im_end|>"
     assert read_manifest(folder, "train", complete=True)["summary"] == training
 

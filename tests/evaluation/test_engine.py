@@ -194,7 +194,7 @@ class Writer:
         self.pause = pause
         self.batches = []
 
-    def write(self, messages, among=(), never="", slot=0, draw=None):
+    def write(self, messages, among=(), never="", slot=0, draw=None, pattern=""):
         return self.write_many([Ask("executor", messages)], [draw])[0]
 
     def write_many(self, asks, draws):

@@ -32,7 +32,7 @@ class Scripted:
     def __init__(self, answers):
         self.left = list(answers)
 
-    def write(self, messages, among=(), never="", slot=0, draw=None):
+    def write(self, messages, among=(), never="", slot=0, draw=None, pattern=""):
         return self.left.pop(0)
 
 

@@ -15,6 +15,8 @@ import pytest
 from browser import PROGRAMS, browser, until
 
 from sgd_hf import __version__
+from sgd_hf.agent.agent import SubgoalAgent
+from sgd_hf.agent.policy import Patience
 from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.prompts import BUDGET, PROMPT_VERSION
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
@@ -183,10 +185,12 @@ def parrot(folder, role, tokenizer, says):
 
 @pytest.fixture(scope="module")
 def agent(tokenizer, tmp_path_factory):
-    """A tiny agent that goes to the kitchen, again and again."""
+    """A tiny agent that goes to the kitchen, again and again, for nobody checks its plan."""
     folder = tmp_path_factory.mktemp("agent")
     parrot(folder / "planner", "planner", tokenizer, "navigate_to(kitchen)")
     parrot(folder / "executor", "executor", tokenizer, "teleport to kitchen")
+    config = dataclasses.replace(SubgoalAgent.of(folder).config, patience=dataclasses.asdict(Patience(checks=False)))
+    SubgoalAgent(config).save_pretrained(folder)
     return folder
 
 

@@ -26,7 +26,7 @@ from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.prompts import Message
 
-LIKELIEST = 100
+LIKELIEST = 1000
 """tokens that are tried against a pattern; an answer ends where none of them fits"""
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""

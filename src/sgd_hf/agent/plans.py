@@ -1,8 +1,8 @@
 """Where sub-goals come from when not from the planner alone: a plan that is checked, an annotation recited, noise.
 
-Guarantee: a checked plan is the plan itself wherever its answer can help. A noisy plan replaces each usable sub-goal with exactly the probability ``rate``, independently, by one
-that differs from it, and what it does is a pure function of the plan's answers, the states and the seed. Rate 0
-changes nothing, rate 1 leaves nothing.
+Guarantee: a checked plan is the plan itself wherever its answer can help. A noisy plan replaces each usable sub-goal
+with exactly the probability ``rate``, independently, by one that differs from it, and what it does is a pure function
+of the plan's answers, the states and the seed. Rate 0 changes nothing, rate 1 leaves nothing.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
     if subgoal.verb in ("navigate_to", "wait"):
         return subgoal.verb == "wait" or subgoal.args[0] in ROOMS
     spans = _spans(transcript)
-    return all(part in spans or part == "substance" for argument in subgoal.args for part in _parts(argument, spans))
+    return all(part in spans for argument in subgoal.args for part in _parts(argument, spans))
 
 
 def _vain(transcript: Transcript) -> str:
@@ -87,12 +87,16 @@ def _vain(transcript: Transcript) -> str:
 def _spans(transcript: Transcript) -> set[str]:
     """All that is part of the name of a thing in sight, word by word; rooms are no things."""
     spans = {"substance"}
-    state = transcript.state
-    things = [sight for sight in sights(state.look) if not sight.startswith("doors: ")] + carried(state.inventory)
-    for phrase in _PHRASE.findall("\n".join(things).lower()):
+    for phrase in _PHRASE.findall("\n".join(_things(transcript)).lower()):
         words = phrase.split()
         spans |= {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     return spans
+
+
+def _things(transcript: Transcript) -> list[str]:
+    """What is in sight or carried, but no doors."""
+    state = transcript.state
+    return [sight for sight in sights(state.look) if not sight.startswith("doors: ")] + carried(state.inventory)
 
 
 def _parts(argument: str, spans: set[str]) -> list[str]:
@@ -141,9 +145,7 @@ def any_of(vocabulary: Sequence[str]) -> Corruption:
 def other_arguments(subgoal: Subgoal, transcript: Transcript, draw: random.Random) -> str:
     """The same verb; each room becomes another room, each other argument another thing that is in sight or carried
     (a room where nothing is)."""
-    state = transcript.state
-    seen = [sight for sight in sights(state.look) if not sight.startswith("doors: ")] + carried(state.inventory)
-    things = sorted({found[0].strip().lower() for sight in seen if (found := _NAME.match(sight)) and found[0].strip()})
+    things = sorted({found[0].strip().lower() for sight in _things(transcript) if (found := _NAME.match(sight)) and found[0].strip()})
 
     def other(argument: str) -> str:
         pool = ROOMS if argument in ROOMS else things

@@ -20,12 +20,11 @@ TASKS = "SCORES.md"
 
 
 def write_tasks(release: Path, results: dict[str, Any]) -> None:
-    """Write the table of every task, an arm a column."""
+    """Write the table of every task, an arm a column, from the lowest of the agent's."""
     text = [f"# Scores by task\n\n{about_protocol(results)[0]}\n"]
-    arms = _ranked(results)
-    best = next((arm for arm in arms if arm == "hierarchical"), arms[0])
-    text.append(f"| task, from the lowest of `{best}` | {' | '.join(arms)} |\n|---|{'---:|' * len(arms)}")
-    for task in sorted(results["arms"][best]["tasks"], key=lambda task: (results["arms"][best]["tasks"][task]["score"], task)):
+    arms, own = _ranked(results), results["arms"]["hierarchical"]["tasks"]
+    text.append(f"| task, from the lowest of `hierarchical` | {' | '.join(arms)} |\n|---|{'---:|' * len(arms)}")
+    for task in sorted(own, key=lambda task: (own[task]["score"], task)):
         text.append(f"| {task} | {' | '.join(_of(results['arms'][arm]['tasks'].get(task)) for arm in arms)} |")
     (release / TASKS).write_text("\n".join(text) + "\n")
 

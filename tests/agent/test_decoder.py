@@ -18,6 +18,10 @@ def user(text):
     return {"role": "user", "content": text}
 
 
+def ask(messages, **restrictions):
+    return Ask("planner", messages, **restrictions)
+
+
 def conversation(first, turns):
     """A growing conversation: its prefixes that end with the user's turn."""
     messages = [user(first)]
@@ -45,7 +49,7 @@ def test_a_carried_cache_changes_nothing_with_two_slots_in_turns(model, tokenize
     texts = set()
     for one, two in zip(conversation("task: boil water", 4), conversation("task: find a plant\nin the kitchen", 4), strict=True):
         for slot, messages in ((1, one), (2, two)):
-            answer = decoder.write(messages, slot=slot)
+            answer = decoder.write(ask(messages), slot=slot)
             assert answer == by_hand(model, tokenizer, messages)
             texts.add(answer)
     assert len(texts) > 2, "a model that says one thing proves nothing"
@@ -55,16 +59,16 @@ def test_a_conversation_that_opens_anew_shares_only_its_prefix(model, tokenizer)
     decoder = Decoder(model, tokenizer)
     asked = ["task: boil water", "task: boil waters now, please, and then some", "something else", "task: boil water", "task: boil water"]
     for text in asked:
-        assert decoder.write([user(text)]) == by_hand(model, tokenizer, [user(text)])
+        assert decoder.write(ask([user(text)])) == by_hand(model, tokenizer, [user(text)])
 
 
 def test_a_further_turn_costs_its_own_tokens_only(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     long, longer = list(conversation("task: " + "boil water " * 200, 1))
-    decoder.write(long)
+    decoder.write(ask(long))
     read = []
     hook = model.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[1]))
-    decoder.write(longer)
+    decoder.write(ask(longer))
     hook.remove()
     assert read[0] < 60 and set(read[1:]) <= {1}
 
@@ -72,21 +76,21 @@ def test_a_further_turn_costs_its_own_tokens_only(model, tokenizer):
 def test_an_answer_that_comes_again_costs_one_pass_and_a_wrong_guess_changes_nothing(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     asked = [user("task: boil water\nsub-goal: wait(1)")]
-    answer = decoder.write(asked)
+    answer = decoder.write(ask(asked))
     passes = []
     hook = model.register_forward_pre_hook(lambda _, args: passes.append(args[0].shape[1]))
-    assert decoder.write(asked) == answer and len(passes) == 1
+    assert decoder.write(ask(asked)) == answer and len(passes) == 1
     hook.remove()
     for wrong in ([], [5], decoder._guess(asked[0]["content"])[:2] + [5, 6], [7] * 100):
         decoder._guesses = {asked[0]["content"]: wrong}
-        assert decoder.write(asked) == answer == by_hand(model, tokenizer, asked)
+        assert decoder.write(ask(asked)) == answer == by_hand(model, tokenizer, asked)
 
 
 def test_a_restricted_answer_is_one_of_the_strings(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     for messages in conversation("task: boil water", 6):
-        assert decoder.write(messages, among=ACTIONS) in ACTIONS
-        assert decoder.write(messages, among=ACTIONS[:1]) == ACTIONS[0]
+        assert decoder.write(ask(messages, among=ACTIONS)) in ACTIONS
+        assert decoder.write(ask(messages, among=ACTIONS[:1])) == ACTIONS[0]
 
 
 def test_a_restricted_answer_is_the_likeliest_step_by_step(model, tokenizer):
@@ -98,13 +102,13 @@ def test_a_restricted_answer_is_the_likeliest_step_by_step(model, tokenizer):
         tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         with torch.inference_mode():
             logits = model(torch.tensor([tokens])).logits[0, -1]
-        assert Decoder(model, tokenizer).write(messages, among=two) == two[int(logits[first[1]] > logits[first[0]])]
+        assert Decoder(model, tokenizer).write(ask(messages, among=two)) == two[int(logits[first[1]] > logits[first[0]])]
 
 
 def test_an_answer_matches_its_pattern_alone_and_in_a_batch(model, tokenizer):
     decoder, pattern = Decoder(model, tokenizer), r"(?:pick_up|open)\((?:orange|red box)(?:, (?:orange|red box)){0,2}\)"
     asked = list(conversation("task: boil water", 3))
-    alone = [decoder.write(messages, pattern=pattern) for messages in asked]
+    alone = [decoder.write(ask(messages, pattern=pattern)) for messages in asked]
     assert all(re.fullmatch(pattern, answer) for answer in alone)
     assert decoder.write_many([Ask("planner", messages, pattern=pattern) for messages in asked]) == alone
 
@@ -112,9 +116,9 @@ def test_an_answer_matches_its_pattern_alone_and_in_a_batch(model, tokenizer):
 def test_what_must_never_be_said_is_not(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     for messages in conversation("task: boil water", 3):
-        said = decoder.write(messages)
-        assert said and decoder.write(messages, never=said) != said
-        assert decoder.write(messages, never="complete_task()") == said
+        said = decoder.write(ask(messages))
+        assert said and decoder.write(ask(messages, never=said)) != said
+        assert decoder.write(ask(messages, never="complete_task()")) == said
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def saved(model, tokenizer, tmp_path):
 def test_a_saved_checkpoint_answers_alike(model, tokenizer, saved):
     loaded, messages = Decoder.from_pretrained(saved), [user("task: boil water")]
     assert loaded.digest == Decoder(model, tokenizer).digest
-    assert loaded.write(messages) == Decoder(model, tokenizer).write(messages)
+    assert loaded.write(ask(messages)) == Decoder(model, tokenizer).write(ask(messages))
 
 
 def refused(folder):

@@ -17,24 +17,28 @@ PROMPTS = [
 ]
 
 
+def ask(messages, **restrictions):
+    return Ask("planner", messages, **restrictions)
+
+
 def asks(**more):
-    return [Ask("executor", messages, **more) for messages in PROMPTS]
+    return [ask(messages, **more) for messages in PROMPTS]
 
 
 def test_a_batch_answers_like_one_after_the_other(model, tokenizer):
     decoder = Decoder(model, tokenizer)
-    alone = [decoder.write(messages) for messages in PROMPTS]
+    alone = [decoder.write(ask(messages)) for messages in PROMPTS]
     assert len(set(alone)) > 2, "a model that says one thing proves nothing"
     assert decoder.write_many(asks()) == alone
     assert decoder.write_many(asks()[:1]) == alone[:1]
-    assert decoder.write_many(asks(among=ACTIONS)) == [decoder.write(messages, among=ACTIONS) for messages in PROMPTS]
+    assert decoder.write_many(asks(among=ACTIONS)) == [decoder.write(ask(messages, among=ACTIONS)) for messages in PROMPTS]
 
 
 def test_a_batch_may_mix_restrictions(model, tokenizer):
     decoder = Decoder(model, tokenizer)
-    said = decoder.write(PROMPTS[0])
-    mixed = [Ask("executor", PROMPTS[0], never=said), Ask("executor", PROMPTS[0], among=ACTIONS), Ask("executor", PROMPTS[0])]
-    expected = [decoder.write(PROMPTS[0], never=said), decoder.write(PROMPTS[0], among=ACTIONS), said]
+    said = decoder.write(ask(PROMPTS[0]))
+    mixed = [ask(PROMPTS[0], never=said), ask(PROMPTS[0], among=ACTIONS), ask(PROMPTS[0])]
+    expected = [decoder.write(ask(PROMPTS[0], never=said)), decoder.write(ask(PROMPTS[0], among=ACTIONS)), said]
     assert decoder.write_many(mixed) == expected and expected[0] != said
 
 
@@ -50,28 +54,28 @@ def test_beams_are_those_of_transformers(model, tokenizer, beams):
         written = theirs[0, tokens.shape[1] :].tolist()
         while written[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
             written.pop()
-        assert decoder.write(messages) == tokenizer.decode(written).strip()
+        assert decoder.write(ask(messages)) == tokenizer.decode(written).strip()
 
 
 def test_one_beam_is_greedy_and_beams_leave_the_cache_as_it_should_be(model, tokenizer):
     greedy, wide = Decoder(model, tokenizer), Decoder(model, tokenizer, Decoding(beams=3))
-    assert [Decoder(model, tokenizer, Decoding(beams=1)).write(m) for m in PROMPTS] == [greedy.write(m) for m in PROMPTS]
-    fresh = [Decoder(model, tokenizer, Decoding(beams=3)).write(messages) for messages in PROMPTS]
-    assert [wide.write(messages) for messages in PROMPTS] == fresh == wide.write_many(asks())
+    assert [Decoder(model, tokenizer, Decoding(beams=1)).write(ask(m)) for m in PROMPTS] == [greedy.write(ask(m)) for m in PROMPTS]
+    fresh = [Decoder(model, tokenizer, Decoding(beams=3)).write(ask(messages)) for messages in PROMPTS]
+    assert [wide.write(ask(messages)) for messages in PROMPTS] == fresh == wide.write_many(asks())
 
 
 def test_what_must_never_be_said_is_not_said_by_beams(model, tokenizer):
     decoder = Decoder(model, tokenizer, Decoding(beams=3))
     for messages in PROMPTS:
-        said = decoder.write(messages)
-        assert decoder.write(messages, never=said) != said
+        said = decoder.write(ask(messages))
+        assert decoder.write(ask(messages, never=said)) != said
 
 
 def test_sampling_is_a_function_of_its_draws_alone_or_in_a_batch(model, tokenizer):
     decoder = Decoder(model, tokenizer, Decoding(temperature=1.0))
 
     def alone(seed):
-        return [decoder.write(messages, draw=random.Random(seed + i)) for i, messages in enumerate(PROMPTS)]
+        return [decoder.write(ask(messages), draw=random.Random(seed + i)) for i, messages in enumerate(PROMPTS)]
 
     assert alone(0) == alone(0) == decoder.write_many(asks(), [random.Random(i) for i in range(len(PROMPTS))])
     assert alone(0) != alone(100)
@@ -79,7 +83,7 @@ def test_sampling_is_a_function_of_its_draws_alone_or_in_a_batch(model, tokenize
 
 def test_a_cold_sample_is_the_greedy_answer(model, tokenizer):
     cold = Decoder(model, tokenizer, Decoding(temperature=1e-4))
-    assert [cold.write(m, draw=random.Random(0)) for m in PROMPTS] == [Decoder(model, tokenizer).write(m) for m in PROMPTS]
+    assert [cold.write(ask(m), draw=random.Random(0)) for m in PROMPTS] == [Decoder(model, tokenizer).write(ask(m)) for m in PROMPTS]
 
 
 def test_first_tokens_are_drawn_with_their_probabilities(model, tokenizer):

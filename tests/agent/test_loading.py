@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from sgd_hf.agent.decoder import Decoder
 from sgd_hf.agent.loading import load
+from sgd_hf.agent.policy import Ask
 from sgd_hf.agent.seq2seq import Seq2SeqDecoder
 from sgd_hf.core.errors import CheckpointError
 
@@ -107,7 +108,7 @@ def test_a_shared_checkpoint_is_loaded_once_for_both_roles(base, tmp_path):
     agent = SubgoalAgent.from_pretrained(str(tmp_path / "run"))
     modules = agent.modules()
     assert modules["planner"] is modules["executor"]
-    assert modules["planner"].write(MESSAGES) == Decoder.from_pretrained(base).write(MESSAGES)
+    assert modules["planner"].write(Ask("planner", MESSAGES)) == Decoder.from_pretrained(base).write(Ask("planner", MESSAGES))
     agent.save_pretrained(tmp_path / "run" / "agent")
     assert agent.config.planner == {"source": "shared", "revision": None} == agent.config.executor
 

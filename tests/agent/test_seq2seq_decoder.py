@@ -46,6 +46,10 @@ def logits(parts, messages, written):
     return model(**given, decoder_input_ids=torch.tensor([[0, *written]])).logits[0, -1]
 
 
+def ask(messages, **restrictions):
+    return Ask("planner", messages, **restrictions)
+
+
 def by_hand(parts, messages, barred=()):
     """The tokens of a greedy answer."""
     written = []
@@ -61,7 +65,7 @@ def by_hand(parts, messages, barred=()):
 
 def test_an_answer_is_that_by_hand_alone_and_in_a_batch(parts):
     decoder = Seq2SeqDecoder(*parts)
-    alone = [decoder.write(user(text)) for text in TEXTS]
+    alone = [decoder.write(ask(user(text))) for text in TEXTS]
     assert alone == [parts[1].decode(by_hand(parts, user(text))).strip() for text in TEXTS]
     assert decoder.write_many([Ask("executor", user(text)) for text in TEXTS]) == alone
     assert len(set(alone)) > 1, "a model that says one thing proves nothing"
@@ -71,7 +75,7 @@ def test_a_restricted_answer_is_greedy_among_those_allowed(parts):
     decoder = Seq2SeqDecoder(*parts)
     asks = [Ask("executor", user(text), among) for text, among in product(TEXTS, (ACTIONS, ACTIONS[:1], ACTIONS[1:3]))]
     answers = decoder.write_many(asks)
-    assert answers == [decoder.write(ask.messages, ask.among) for ask in asks]
+    assert answers == [decoder.write(one) for one in asks]
     for ask, answer in zip(asks, answers, strict=True):
         paths = [[*parts[1](text, add_special_tokens=False)["input_ids"], 1] for text in ask.among]
         written = []
@@ -84,8 +88,8 @@ def test_a_restricted_answer_is_greedy_among_those_allowed(parts):
 @pytest.mark.parametrize("beams", [1, 3])
 def test_what_must_not_be_said_is_not_said(parts, beams):
     decoder = Seq2SeqDecoder(*parts, Decoding(beams=beams))
-    first = decoder.write(user(TEXTS[0]))
-    other = decoder.write(user(TEXTS[0]), never=first)
+    first = decoder.write(ask(user(TEXTS[0])))
+    other = decoder.write(ask(user(TEXTS[0]), never=first))
     assert first and other != first
     both = decoder.write_many([Ask("planner", user(TEXTS[0]), never=first), Ask("planner", user(TEXTS[0]))])
     assert both == [other, first]
@@ -101,9 +105,9 @@ def test_a_beam_search_finds_what_is_likelier_alone_and_in_a_batch(parts):
         return float(sum(steps)) / len(steps)
 
     wide, narrow = Seq2SeqDecoder(*parts, Decoding(beams=5)), Seq2SeqDecoder(*parts)
-    alone = [wide.write(user(text)) for text in TEXTS]
+    alone = [wide.write(ask(user(text))) for text in TEXTS]
     assert wide.write_many([Ask("executor", user(text)) for text in TEXTS]) == alone
-    greedy = [narrow.write(user(text)) for text in TEXTS]
+    greedy = [narrow.write(ask(user(text))) for text in TEXTS]
     gains = [likelihood(user(t), a) - likelihood(user(t), g) for t, a, g in zip(TEXTS, alone, greedy, strict=True)]
     assert sum(gains) > 0
 
@@ -112,8 +116,8 @@ def test_a_sample_hangs_on_its_own_draws_alone(parts):
     decoder = Seq2SeqDecoder(*parts, Decoding(temperature=2.0))
     asks = [Ask("executor", user(text)) for text in TEXTS]
     together = decoder.write_many(asks, [Random(i) for i in range(len(asks))])
-    assert together == [decoder.write(ask.messages, draw=Random(i)) for i, ask in enumerate(asks)]
-    assert len({decoder.write(user(TEXTS[0]), draw=Random(i)) for i in range(5)}) > 1
+    assert together == [decoder.write(one, draw=Random(i)) for i, one in enumerate(asks)]
+    assert len({decoder.write(ask(user(TEXTS[0])), draw=Random(i)) for i in range(5)}) > 1
 
 
 def test_a_checkpoint_is_loaded_as_what_it_is(t5, model, tokenizer, tmp_path):

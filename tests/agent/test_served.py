@@ -89,6 +89,10 @@ def decoder(model, tokenizer):
     return Decoder(model, tokenizer)
 
 
+def ask(messages, **restrictions):
+    return Ask("planner", messages, **restrictions)
+
+
 @pytest.fixture
 def stub(decoder):
     with listening(decoder) as stub:
@@ -109,22 +113,22 @@ def made(stub, tokenizer):
 
 
 def test_the_answers_are_those_of_the_decoder(made, decoder):
-    alone = [decoder.write(messages) for messages in PROMPTS]
+    alone = [decoder.write(ask(messages)) for messages in PROMPTS]
     assert made().write_many([Ask("flat", messages) for messages in PROMPTS]) == alone
-    assert [made().write(messages) for messages in PROMPTS] == alone
+    assert [made().write(ask(messages)) for messages in PROMPTS] == alone
 
 
 def test_a_restricted_answer_is_one_of_the_strings(made, decoder, stub):
-    assert made().write(PROMPTS[0], among=ACTIONS) == decoder.write(PROMPTS[0], among=ACTIONS)
-    assert made().write(PROMPTS[0], among=ACTIONS[:1]) == ACTIONS[0]
+    assert made().write(ask(PROMPTS[0], among=ACTIONS)) == decoder.write(ask(PROMPTS[0], among=ACTIONS))
+    assert made().write(ask(PROMPTS[0], among=ACTIONS[:1])) == ACTIONS[0]
     assert all(len(body["allowed_token_ids"]) > 1 and body["temperature"] == 0 for body in stub.asked)
 
 
 @pytest.mark.parametrize("messages", PROMPTS)
 def test_a_forbidden_answer_is_written_anew_from_another_first_token(made, decoder, messages):
-    said = decoder.write(messages)
-    assert made().write(messages, never=said) == decoder.write(messages, never=said) != said
-    assert made().write(messages, never="something else") == said
+    said = decoder.write(ask(messages))
+    assert made().write(ask(messages, never=said)) == decoder.write(ask(messages, never=said)) != said
+    assert made().write(ask(messages, never="something else")) == said
 
 
 def test_the_questions_of_a_batch_are_open_at_once(made, stub):
@@ -147,7 +151,7 @@ def test_sampling_is_a_function_of_the_draws(made, stub):
 
 
 def test_only_our_end_mark_ends_a_free_answer(made, stub, tokenizer):
-    made().write(PROMPTS[0])
+    made().write(ask(PROMPTS[0]))
     body = stub.asked[-1]
     assert body["stop_token_ids"] == [tokenizer.convert_tokens_to_ids("<|im_end|>")] and body["ignore_eos"]
     assert body["max_tokens"] == MAX_NEW_TOKENS and body["prompt"] == decoder_prompt(tokenizer, PROMPTS[0])
@@ -185,7 +189,7 @@ def test_transformers_is_the_default_and_a_server_goes_with_its_context(monkeypa
         one = load(tmp_path, None, GREEDY)
         [(name, flags)] = up
         assert name == str(tmp_path) and flags[flags.index("--max-model-len") + 1] == "4096"
-        assert one.digest == f"{served.digest(tmp_path)}-vllm" and one.write(PROMPTS[0])
+        assert one.digest == f"{served.digest(tmp_path)}-vllm" and one.write(ask(PROMPTS[0]))
     assert not up
 
 
@@ -201,7 +205,7 @@ def test_a_real_server_answers_as_transformers_does(tokenizer, tmp_path):
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     decoder = Decoder.from_pretrained(tmp_path)
-    asks = [Ask("planner", messages, never=decoder.write(messages)) for messages in PROMPTS]
+    asks = [Ask("planner", messages, never=decoder.write(ask(messages))) for messages in PROMPTS]
     asks += [Ask("executor", messages, among=ACTIONS[:2]) for messages in PROMPTS]
     asks += [Ask("flat", prompt(f"task: {i} {text}")) for i in range(6) for text in ("boil water", "find a plant", "open the door")]
     with backend("vllm") as load:

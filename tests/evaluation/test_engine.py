@@ -194,8 +194,8 @@ class Writer:
         self.pause = pause
         self.batches = []
 
-    def write(self, messages, among=(), never="", slot=0, draw=None, pattern=""):
-        return self.write_many([Ask("executor", messages)], [draw])[0]
+    def write(self, ask, slot=0, draw=None):
+        return self.write_many([ask], [draw])[0]
 
     def write_many(self, asks, draws):
         assert len({id(draw) for draw in draws}) == len(asks)

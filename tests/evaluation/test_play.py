@@ -32,7 +32,7 @@ class Scripted:
     def __init__(self, answers):
         self.left = list(answers)
 
-    def write(self, messages, among=(), never="", slot=0, draw=None, pattern=""):
+    def write(self, ask, slot=0, draw=None):
         return self.left.pop(0)
 
 

@@ -156,8 +156,8 @@ def test_rollouts_replay_to_their_score(gold_folder):
     protocol = recorded(gold_folder, 3, limit=12)
 
     class Model:
-        def write(self, messages, among, never, **_):
-            return among[0] if among else "open door"
+        def write(self, ask, **_):
+            return ask.among[0] if ask.among else "open door"
 
     def policy(episode):
         for number in range(10):

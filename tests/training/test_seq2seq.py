@@ -129,14 +129,14 @@ def test_a_recipe_trains_what_transformers_load_and_an_agent_plays(flan, paper_d
         while True:
             if isinstance(request, Ask):
                 assert request.messages[0]["content"].endswith("visited rooms: kitchen\nnext action?")
-                request = policy.send(modules[request.module].write(request.messages, request.among, request.never))
+                request = policy.send(modules[request.module].write(request))
             else:
                 assert isinstance(request, Act)
                 acts += 1
                 request = policy.send(Reply("Nothing happens.", look, "", False))
     assert acts == len(transcript.actions) >= 2 and [past.subgoal for past in transcript.past] == ["activate(stove)", "wait(5)"]
     ask = next(agent.policy("Your task is to find a living thing.", look, "")[1])
-    assert ask.module == "planner" and isinstance(modules["planner"].write(ask.messages, ask.among, ask.never), str)
+    assert ask.module == "planner" and isinstance(modules["planner"].write(ask), str)
 
 
 @pytest.mark.slow
@@ -159,6 +159,11 @@ def test_a_killed_training_continues_from_its_last_checkpoint(flan, paper_data, 
 def test_rows_of_the_other_style_serve_too(flan, data, tmp_path):
     summary = train(flan("executor", max_steps=2), str(data), tmp_path / "out")
     assert summary["train_rows"] > json.loads((data / "manifest.json").read_text())["summary"]["rows"]["executor"]["train"]
+
+
+def test_an_adapter_is_not_of_this_trainer(flan, tmp_path):
+    with pytest.raises(InputError, match="`lora`, which is of the trainer sft"):
+        read_recipe(flan(lora={"r": 4}), "data", tmp_path)
 
 
 def test_a_student_of_the_other_kind_is_refused_with_what_to_do(t5, model, tmp_path):

@@ -150,6 +150,9 @@ def test_an_adapter_goes_on_from_another_and_remembers_it(data, recipe, run, tmp
         assert set(variations) <= set(two["episodes"]["train"][task])
     with pytest.raises(InputError, match="does not hold an adapter of the role executor"):
         train(recipe("executor", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
+    (tmp_path / "first" / "sgd.json").write_text(json.dumps({"role": "planner"}))  # as older ones are
+    with pytest.raises(InputError, match="does not hold an adapter of the role planner"):
+        train(recipe("planner", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
 
 
 def test_training_stops_where_dev_no_longer_improves_and_keeps_the_best(data, recipe, tmp_path):

@@ -68,28 +68,19 @@ class Decoder:
         return kind(model, tokenizer, decoding)
 
     @torch.inference_mode()
-    def write(
-        self,
-        messages: Sequence[Message],
-        among: Sequence[str] = (),
-        never: str = "",
-        slot: int = 0,
-        draw: Random | None = None,
-        pattern: str = "",
-    ) -> str:
+    def write(self, ask: Ask, slot: int = 0, draw: Random | None = None) -> str:
         """The answer to a conversation that ends with the user's turn, without its end mark.
 
-        ``among``: the only answers allowed. ``pattern``: a regular expression that the answer matches, decoded greedily.
-        ``never``: an answer that is not given; where it would be, its first token is ruled out. ``draw``: the random
-        numbers for sampling.
+        What an ask restricts is decoded greedily; where an answer would be the one that is never given, its first token
+        is ruled out. ``draw``: the random numbers for sampling.
         """
-        prompt = self._prompt(messages)
-        if among:
-            return self._said(self._along(self._paths(among), prompt, slot))
-        if pattern:
-            return self._said(self._free(prompt, slot, self._matching_rule(pattern), []))
+        prompt = self._prompt(ask.messages)
+        if ask.among:
+            return self._said(self._along(self._paths(ask.among), prompt, slot))
+        if ask.pattern:
+            return self._said(self._free(prompt, slot, self._matching_rule(ask.pattern), []))
         barred: list[int] = []
-        question = messages[-1]["content"]
+        question = ask.messages[-1]["content"]
         while True:
             if self.decoding.beams > 1:
                 written = self._widest(prompt, slot, barred)
@@ -97,7 +88,7 @@ class Decoder:
                 written = self._free(prompt, slot, self._free_rule(barred, draw), self._guess(question))
                 self._guesses |= {question: written, question.rpartition("\n")[2]: written}
             answer = self._said(written)
-            if not never or answer != never:
+            if not ask.never or answer != ask.never:
                 return answer
             barred.append(written[0])
 
@@ -106,7 +97,7 @@ class Decoder:
         """`write` for several conversations in one batch, padded on the left; beam searches run one by one."""
         draws = draws or [None] * len(asks)
         if self.decoding.beams > 1:
-            return [self.write(ask.messages, ask.among, ask.never, pattern=ask.pattern) for ask in asks]
+            return [self.write(ask) for ask in asks]
         prompts = [self._prompt(ask.messages) for ask in asks]
 
         def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:

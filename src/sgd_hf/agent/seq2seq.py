@@ -14,7 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from sgd_hf.agent.decoder import Decoder, Rule
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding
 from sgd_hf.agent.policy import Ask
-from sgd_hf.core.prompts import Message, as_text
+from sgd_hf.core.prompts import as_text
 
 Change = Callable[[int, torch.Tensor, list[int]], torch.Tensor]
 """Other logits (vocabulary,) for a row, from these and from what was written so far."""
@@ -27,17 +27,9 @@ class Seq2SeqDecoder(Decoder):
         super().__init__(model, tokenizer, decoding)
         self._stop = tokenizer.eos_token_id
 
-    def write(
-        self,
-        messages: Sequence[Message],
-        among: Sequence[str] = (),
-        never: str = "",
-        slot: int = 0,
-        draw: Random | None = None,
-        pattern: str = "",
-    ) -> str:
+    def write(self, ask: Ask, slot: int = 0, draw: Random | None = None) -> str:
         """The answer to a conversation; see `Decoder.write`."""
-        return self.write_many([Ask("", list(messages), tuple(among), never, pattern)], [draw])[0]
+        return self.write_many([ask], [draw])[0]
 
     @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:

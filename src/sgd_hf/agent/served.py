@@ -21,7 +21,6 @@ from sgd_hf.agent.agent import Load
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, branches
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import InputError, ServerError
-from sgd_hf.core.prompts import Message
 from sgd_hf.core.safety import CHECKPOINT, refuse_unsafe
 
 ALTERNATIVES = 20
@@ -54,17 +53,9 @@ class Served:
         self._runner.run(self._client.close())
         self._runner.close()
 
-    def write(
-        self,
-        messages: Sequence[Message],
-        among: Sequence[str] = (),
-        never: str = "",
-        slot: int = 0,
-        draw: Random | None = None,
-        pattern: str = "",
-    ) -> str:
+    def write(self, ask: Ask, slot: int = 0, draw: Random | None = None) -> str:
         """As `Decoder.write`; ``slot`` has no meaning here. Raises `ServerError` if the server does not answer."""
-        return self.write_many([Ask("", list(messages), tuple(among), never, pattern)], [draw])[0]
+        return self.write_many([ask], [draw])[0]
 
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
         """As `Decoder.write_many`."""

@@ -153,9 +153,8 @@ def _write(asking: Sequence[Flight], arm: Arm, together: bool) -> None:
     if together:
         texts = arm.modules[module].write_many([flight.ask for flight in chosen], [flight.draw for flight in chosen])
     else:
-        [flight], ask = chosen, chosen[0].ask
-        told = {"slot": id(flight.worker), "draw": flight.draw, "pattern": ask.pattern}
-        texts = [arm.modules[module].write(ask.messages, ask.among, ask.never, **told)]
+        [flight] = chosen
+        texts = [arm.modules[module].write(flight.ask, slot=id(flight.worker), draw=flight.draw)]
     seconds = (time.perf_counter() - begin) / len(chosen)
     for flight, text in zip(chosen, texts, strict=True):
         flight.model_seconds += seconds

@@ -15,6 +15,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
 
 from sgd_hf.agent.agent import AgentConfig, read_json
+from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError, HubError
 from sgd_hf.core.safety import refuse_unsafe
 from sgd_hf.release.artifacts import METRIC, MODULES, Artifact
@@ -119,4 +120,4 @@ def _module(folder: Path, role: str, digest: str | None) -> None:
             f"The weights of the {role} in {folder} are not those that were scored (digest {decoder.digest}, the evaluation's {digest}); "
             "evaluate again, or release the run that was evaluated."
         )
-    decoder.write([{"role": "user", "content": "task: none"}])
+    decoder.write(Ask(role, [{"role": "user", "content": "task: none"}]))

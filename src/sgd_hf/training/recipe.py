@@ -88,6 +88,8 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     student = Student(**{key: value for key, value in keys.items() if key in own} | _lora(path, keys))
     if bool(student.model) == bool(student.scratch):
         raise InputError(f"{path} must give either `model` (a checkpoint) or `scratch` (a configuration), and not both.")
+    if student.lora and student.trainer == "seq2seq":
+        raise InputError(f"{path} gives `lora`, which is of the trainer sft; leave it out, and the whole encoder-decoder learns.")
     if student.adapter and not student.lora:
         raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):

@@ -104,9 +104,11 @@ def _earlier(student: Student) -> dict[str, Any]:
     if not student.adapter:
         return {"episodes": {}, "before": []}
     said = Path(student.adapter, "sgd.json")
-    if not said.exists() or (there := json.loads(said.read_text()))["role"] != student.role:
+    there = json.loads(said.read_text()) if said.exists() else {}
+    if there.get("role") != student.role or "episodes" not in there:
         raise InputError(
-            f"{student.adapter} does not hold an adapter of the role {student.role}; give the folder of one that `sgd train` wrote."
+            f"{student.adapter} does not hold an adapter of the role {student.role}; give the folder of one that this sgd-hf's "
+            "`sgd train` wrote."
         )
     return {"episodes": there["episodes"], "before": [*there["before"], there["training"]]}
 

@@ -1,6 +1,7 @@
 """A comparison pairs episodes, and tells a regression from luck; a ranking keeps protocols apart."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -141,3 +142,12 @@ def test_protocols_are_ranked_apart_under_one_warning(tmp_path):
     assert shown.count("Warning") == 1 and "p aaaaaaaaaaaa" in shown and "p bbbbbbbbbbbb" in shown
     print_leaderboard(tables[:1], console)
     assert "Warning" not in console.export_text()
+
+
+def test_runs_are_named_from_the_folder_that_they_share(tmp_path, monkeypatch):
+    one, two = (folder(tmp_path / "a-long-way-down" / "evaluations" / name, OLD) for name in ("one", "two"))
+    monkeypatch.chdir(one)
+    console = Console(record=True, width=80, file=open("/dev/null", "w"))
+    print_leaderboard(leaderboard([Path("."), two]), console)
+    table = console.export_text()
+    assert " 1  one " in table and " 2  two " in table and "61.5–" not in table, "an interval of one episode a task is none"

@@ -4,6 +4,7 @@ Guarantee: a difference is that of pairs, episode by episode, and its interval r
 the luck of an easy episode cancels. Runs of different protocols are never compared, and never ranked in one table.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,17 +123,21 @@ def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:
         )
     for found in tables:
         protocol = found["protocol"]
-        table = Table(title=f"{protocol['name']} {protocol['digest']}", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+        runs = [Path(row["run"]).absolute() for row in found["rows"]]
+        home = Path(os.path.commonpath([run.parent for run in runs]))  # long paths would leave no room for the numbers
+        title = f"{protocol['name']} {protocol['digest']} · {home}"
+        table = Table(title=escape(title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("")
         table.add_column("run", overflow="fold", min_width=12)
         for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "errors"):
             table.add_column(header, justify="right", no_wrap=True)
-        for rank, row in enumerate(found["rows"], 1):
+        for rank, (row, run) in enumerate(zip(found["rows"], runs, strict=True), 1):
             s = row["summary"]
             low, high = s["interval"]
+            within = f"{low:.1f}–{high:.1f}" if low < high else ""  # one episode a task says nothing of its spread
             classes = ("–" if (mean := s["classes"][length]) is None else f"{mean:.1f}" for length in LENGTHS)
             shares = (f"{100 * s['success']:.0f} %", *classes, f"{100 * s['rejected_share']:.0f} %", str(s["errors"]))
-            table.add_row(str(rank), escape(row["run"]), f"{s['macro']:.1f}", f"{low:.1f}–{high:.1f}", *shares)
+            table.add_row(str(rank), escape(str(run.relative_to(home))), f"{s['macro']:.1f}", within, *shares)
         console.print(table)
         for rank, row in enumerate(found["rows"], 1):
             console.print(

@@ -14,7 +14,7 @@ from sgd_hf.core.records import Rollout, Step, SubgoalTrace
 from sgd_hf.evaluation import match
 from sgd_hf.evaluation.figures import score_curve
 from sgd_hf.evaluation.report import overview, print_results, replays, verdict, write_report
-from sgd_hf.evaluation.scoring import summarise
+from sgd_hf.evaluation.scoring import summarise, within
 from sgd_hf.scienceworld.tasks import episode
 
 HOSTILE = '</script><b onclick="alert(1)">\u2028 & <!-- \ud800'
@@ -96,7 +96,7 @@ def test_every_number_of_the_overview_is_a_field_of_the_results(page):
     for arm, summary in arms.items():
         shown = {key.removeprefix(f"arms.{arm}."): value for key, value in cells.items() if key.startswith(f"arms.{arm}.")}
         assert shown["macro"] == f"{summary['macro']:.1f}"
-        assert shown["interval"] == "–".join(f"{bound:.1f}" for bound in summary["interval"])
+        assert shown.get("interval", "") == within(summary["interval"])
         assert (
             shown["success"] == f"{100 * summary['success']:.0f} %"
             and shown["rejected_share"] == f"{100 * summary['rejected_share']:.0f} %"

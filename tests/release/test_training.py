@@ -16,6 +16,7 @@ def checkpoint(folder, config=None, adapter=None, **said):
         "sgd.json": {
             "role": "planner",
             "training": TRAINING,
+            "before": [],
             "teacher": "rules",
             "prompt_version": "2",
             "budget": 5000,
@@ -37,6 +38,14 @@ def card():
     results = {"arms": {}, "protocol": {}, "note": "", "simulator": {"simulator": "scienceworld 1.2.3"}}
     names = {"planner": "acme/sgd-planner-x", "dataset": "acme/d", "agent": "acme/a"}
     return lambda about: module_card("planner", about, results, names, "task: none")
+
+
+def test_a_card_counts_each_part_of_a_training(tmp_path, card):
+    one = checkpoint(tmp_path / "one", {"model_type": "llama"})
+    assert "| steps | 3 |" in str(card(described(one))) and "part" not in str(card(described(one))).split("## Training")[1].split("##")[0]
+    earlier = {"parameters": 134_515_008, "steps": 1700, "seed": 0}
+    two = str(card(described(checkpoint(tmp_path / "two", {"model_type": "llama"}, before=[earlier]))))
+    assert "| | part 1 | part 2 |" in two and "| steps | 1,700 | 3 |" in two and "In 2 parts" in two
 
 
 def test_a_fine_tuned_model_names_its_base_and_licence(tmp_path, card):

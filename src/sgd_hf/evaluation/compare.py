@@ -14,7 +14,7 @@ from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
-from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise
+from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
 
 _CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
 """what a manifest's configuration says beside what the arm was made of"""
@@ -133,11 +133,9 @@ def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:
             table.add_column(header, justify="right", no_wrap=True)
         for rank, (row, run) in enumerate(zip(found["rows"], runs, strict=True), 1):
             s = row["summary"]
-            low, high = s["interval"]
-            within = f"{low:.1f}–{high:.1f}" if low < high else ""  # one episode a task says nothing of its spread
             classes = ("–" if (mean := s["classes"][length]) is None else f"{mean:.1f}" for length in LENGTHS)
             shares = (f"{100 * s['success']:.0f} %", *classes, f"{100 * s['rejected_share']:.0f} %", str(s["errors"]))
-            table.add_row(str(rank), escape(str(run.relative_to(home))), f"{s['macro']:.1f}", within, *shares)
+            table.add_row(str(rank), escape(str(run.relative_to(home))), f"{s['macro']:.1f}", within(s["interval"]), *shares)
         console.print(table)
         for rank, row in enumerate(found["rows"], 1):
             console.print(

@@ -14,7 +14,7 @@ from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.texts import rejected
 from sgd_hf.evaluation.diagnosis import LABELS, label
-from sgd_hf.evaluation.scoring import LENGTHS, score
+from sgd_hf.evaluation.scoring import LENGTHS, score, within
 
 REPLAY_BYTES = 2_300_000
 """room for episode replays in a page, before the figures"""
@@ -73,10 +73,9 @@ def overview(results: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """The arms by macro mean, best first, each with the cells of its row as they are displayed, by results field."""
     rows = []
     for arm, summary in _ranked(results).items():
-        low, high = summary["interval"]
         cells = {
             "macro": _points(summary["macro"]),
-            "interval": f"{_points(low)}–{_points(high)}",
+            "interval": within(summary["interval"]),
             "success": _percent(summary["success"]),
             **{f"classes.{length}": _points(summary["classes"][length]) for length in LENGTHS},
             "best_macro": _points(summary["best_macro"]),

@@ -95,6 +95,12 @@ def interval(tasks: Sequence[Sequence[float]], seed: int, resamples: int) -> lis
     return [float(bound) for bound in np.percentile(macro / len(tasks), [2.5, 97.5])]
 
 
+def within(bounds: Sequence[float]) -> str:
+    """An interval as it is displayed, empty where one episode a task says nothing of the spread."""
+    low, high = bounds
+    return f"{low:.1f}–{high:.1f}" if low < high else ""
+
+
 def _macro(tasks: Iterable[Sequence[int]]) -> float | None:
     means = [_mean(values) for values in tasks]
     return _mean(means) if means else None

@@ -24,6 +24,7 @@ from sgd_hf.agent.agent import AgentConfig
 from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import HUB_SPLIT
+from sgd_hf.evaluation.scoring import within
 from sgd_hf.scienceworld.protocols import protocol
 
 CONFIGURATIONS = {
@@ -112,10 +113,8 @@ def scores_table(results: dict[str, Any], arm: str) -> str:
     lines = ["| arm | macro mean | 95 % interval | solved | episodes |", "|---|---|---|---|---|"]
     for name, summary in sorted(results["arms"].items(), key=lambda item: -item[1]["macro"]):
         bold = "**" if name == arm else ""
-        low, high = summary["interval"]
-        lines.append(
-            f"| {bold}{name}{bold} | {summary['macro']:.1f} | {low:.1f}–{high:.1f} | {100 * summary['success']:.0f} % | {summary['episodes']} |"
-        )
+        cells = (f"{summary['macro']:.1f}", within(summary["interval"]), f"{100 * summary['success']:.0f} %", str(summary["episodes"]))
+        lines.append(f"| {bold}{name}{bold} | {' | '.join(cells)} |")
     return "\n".join([*about_protocol(results), "", *lines])
 
 
@@ -123,8 +122,8 @@ def tasks_table(results: dict[str, Any], arm: str) -> str:
     """The mean score of each task of one arm, with its interval where its rollouts were there to compute it."""
     lines = ["| task | score | 95 % interval | solved | episodes |", "|---|---|---|---|---|"]
     for task, row in results["arms"][arm]["tasks"].items():
-        within = "{:.1f}–{:.1f}".format(*row["interval"]) if "interval" in row else ""
-        lines.append(f"| {task} | {row['score']:.1f} | {within} | {100 * row['success']:.0f} % | {row['episodes']} |")
+        bounds = within(row["interval"]) if "interval" in row else ""
+        lines.append(f"| {task} | {row['score']:.1f} | {bounds} | {100 * row['success']:.0f} % | {row['episodes']} |")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sgd_hf.agent.agent import read_json
 from sgd_hf.core.errors import InputError
-from sgd_hf.evaluation.scoring import LENGTHS
+from sgd_hf.evaluation.scoring import LENGTHS, within
 from sgd_hf.release.artifacts import MODULES
 from sgd_hf.release.cards import about_protocol
 
@@ -47,11 +47,9 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
     lines += ["| arm | macro | 95 % | short | medium | long | solved | rejected | wrong focus | seconds |", f"|---|{'---:|' * 9}"]
     for arm in _ranked(results):
         row = results["arms"][arm]
-        low, high = row["interval"]
-        within = f"{low:.1f}–{high:.1f}" if low < high else ""  # one episode a task says nothing of its spread
         classes = " | ".join("" if row["classes"][length] is None else f"{row['classes'][length]:.1f}" for length in LENGTHS)
         shares = f"{100 * row['success']:.0f} % | {100 * row['rejected_share']:.0f} % | {row['focus_failures']}"
-        lines.append(f"| {arm} | {row['macro']:.1f} | {within} | {classes} | {shares} | {row['seconds']:.0f} |")
+        lines.append(f"| {arm} | {row['macro']:.1f} | {within(row['interval'])} | {classes} | {shares} | {row['seconds']:.0f} |")
     if "paired" in results:
         low, high = results["paired"]["interval"]
         lines += ["", f"Hierarchical − flat, paired: {results['paired']['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}."]

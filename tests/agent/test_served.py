@@ -207,6 +207,9 @@ def test_a_real_server_answers_as_transformers_does(tokenizer, tmp_path):
     decoder = Decoder.from_pretrained(tmp_path)
     asks = [Ask("planner", messages, never=decoder.write(ask(messages))) for messages in PROMPTS]
     asks += [Ask("executor", messages, among=ACTIONS[:2]) for messages in PROMPTS]
+    asks += [
+        Ask("planner", messages, pattern=r"(?:pick_up|open)\((?:orange|red box)(?:, (?:orange|red box)){0,2}\)") for messages in PROMPTS
+    ]
     asks += [Ask("flat", prompt(f"task: {i} {text}")) for i in range(6) for text in ("boil water", "find a plant", "open the door")]
     with backend("vllm") as load:
         assert load(tmp_path, None, GREEDY).write_many(asks) == decoder.write_many(asks)

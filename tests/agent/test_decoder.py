@@ -86,6 +86,14 @@ def test_an_answer_that_comes_again_costs_one_pass_and_a_wrong_guess_changes_not
         assert decoder.write(ask(asked)) == answer == by_hand(model, tokenizer, asked)
 
 
+def test_only_the_latest_answers_are_remembered(model, tokenizer, monkeypatch):
+    monkeypatch.setattr("sgd_hf.agent.decoder.GUESSES", 3)
+    decoder = Decoder(model, tokenizer)
+    for name in "abcd":
+        decoder.write(ask([user(f"task: {name}")]))
+    assert list(decoder._guesses) == ["task: b", "task: c", "task: d"]
+
+
 def test_a_restricted_answer_is_one_of_the_strings(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     for messages in conversation("task: boil water", 6):

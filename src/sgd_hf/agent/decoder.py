@@ -28,6 +28,8 @@ from sgd_hf.core.prompts import Message
 
 LIKELIEST = 1000
 """tokens that are tried against a pattern; an answer ends where none of them fits"""
+GUESSES = 4096
+"""questions of which the answer is remembered, the latest"""
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""
 
@@ -86,7 +88,7 @@ class Decoder:
                 written = self._widest(prompt, slot, barred)
             else:
                 written = self._free(prompt, slot, self._free_rule(barred, draw), self._guess(question))
-                self._guesses |= {question: written, question.rpartition("\n")[2]: written}
+                self._remember(question, written)
             answer = self._said(written)
             if not ask.never or answer != ask.never:
                 return answer
@@ -154,6 +156,11 @@ class Decoder:
     def _guess(self, question: str) -> list[int]:
         """What was last written after the same question, or else after one with the same last line."""
         return self._guesses.get(question) or self._guesses.get(question.rpartition("\n")[2], [])
+
+    def _remember(self, question: str, written: list[int]) -> None:
+        self._guesses |= {question: written, question.rpartition("\n")[2]: written}
+        for oldest in list(self._guesses)[:-GUESSES]:
+            del self._guesses[oldest]
 
     def _matching_rule(self, pattern: str) -> Rule:
         """The likeliest token with which the answer matches the pattern, or begins to."""

@@ -237,6 +237,9 @@ def test_the_verdict_does_not_flatter():
     arms = summarise([rollout(scores=(10,)), *(rollout("nearest", scores=(90,)), rollout("random-valid", scores=(10,)))])
     said = verdict(arms)
     assert "below nearest (90.0)" in said and "level with random-valid (10.0, intervals overlap)" in said
+    assert "what chance did is not known" in said
+    spread = summarise([rollout(scores=(value,), variation=value) for value in (10, 90)])
+    assert "chance" not in verdict(spread)
     assert verdict({k: v for k, v in arms.items() if k != "hierarchical"}) == ""
 
 

@@ -172,6 +172,8 @@ def verdict(arms: dict[str, Any]) -> str:
             relation = "above" if mine["macro"] > theirs["macro"] else "below" if mine["macro"] < theirs["macro"] else "level with"
             apart = mine["interval"][0] > theirs["interval"][1] or mine["interval"][1] < theirs["interval"][0]
             compared.append(f"{relation} {other} ({_points(theirs['macro'])}{'' if apart else ', intervals overlap'})")
+    if not within(mine["interval"]):
+        compared.append("one episode a task, so what chance did is not known")
     ceiling = f" The oracle reaches {_points(arms['oracle']['macro'])}." if "oracle" in arms else ""
     against = f": {', '.join(compared)}" if compared else ""
     own = f"scores {_points(mine['macro'])} of 100 and solves {_percent(mine['success'])} of its episodes"

@@ -44,41 +44,42 @@ def checked(plan: Plan) -> Plan:
         if answer is None:
             return answer
         if subgoal and (there := _in_sight(subgoal, transcript)) is not None:
-            pattern = seeking(transcript, there) or alternatives(transcript)
+            pattern = seeking(transcript, there) or alternatives(transcript, subgoal.verb)
         elif subgoal and _helps(subgoal, transcript):
             return answer
         else:
-            pattern = alternatives(transcript)
+            pattern = alternatives(transcript, subgoal.verb if subgoal else "")
         return (yield Ask("planner", transcript.planner(wrong), pattern=pattern))
 
     return again
 
 
-def alternatives(transcript: Transcript) -> str:
-    """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight, rooms
-    are other rooms, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
+def alternatives(transcript: Transcript, verb: str = "") -> str:
+    """A regular expression of the sub-goals that can be given when one with the ``verb`` was no good: of other verbs than that
+    and the one last given in vain, and no ``focus_on``, for a wrong one ends the episode; arguments are in sight, and rooms
+    are other rooms."""
     kinds = {"navigate_to": _either(_elsewhere(transcript)), "wait": "[0-9]+"}
     name = _either(_spans(transcript))
     thing = f"{name}(?: (?:in|on) {name})?"
-    out = {"complete_task", "focus_on", _vain(transcript)}
+    out = {"complete_task", "focus_on", verb, _vain(transcript)}
     alike: dict[str, list[str]] = defaultdict(list)
-    for verb, kind in VERBS.items():
-        if verb not in out:
-            argument = kinds.get(verb, thing)
+    for other, kind in VERBS.items():
+        if other not in out:
+            argument = kinds.get(other, thing)
             more = f"(?:, {argument}){{{kind.least - 1},{kind.most - 1}}}" if kind.most > 1 else ""
-            alike[rf"\({argument}{more}\)"].append(verb)
+            alike[rf"\({argument}{more}\)"].append(other)
     return "|".join(_either(verbs) + arguments for arguments, verbs in alike.items())
 
 
 def seeking(transcript: Transcript, along: Sequence[str]) -> str:
     """A regular expression of the sub-goals that bring a thing into sight: go to a room where the agent has not been, or
-    that the task names (to any other where there is none), open what is closed, or take ``along`` what the thing was
-    wanted for; but not what was last given in vain. Empty where nothing is left."""
+    that the task names, open what is closed, or take ``along`` what the thing was wanted for; but not what was last given
+    in vain. Empty where nothing is left."""
     task = transcript.task.lower()
     rooms = [name for name in _elsewhere(transcript) if name not in transcript.rooms or name in task]
     closed = [found[1].lower() for sight in _things(transcript) if (found := _CLOSED.match(sight))]
     held = transcript.state.carried
-    options = {"navigate_to": rooms or _elsewhere(transcript), "open": closed, "pick_up": [name for name in along if name not in held]}
+    options = {"navigate_to": rooms, "open": closed, "pick_up": [name for name in along if name not in held]}
     out = _vain(transcript)
     return "|".join(rf"{verb}\({_either(names)}\)" for verb, names in options.items() if names and verb != out)
 

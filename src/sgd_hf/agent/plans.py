@@ -1,6 +1,6 @@
 """Where sub-goals come from when not from the planner alone: a plan that is checked, an annotation recited, noise.
 
-Guarantee: a checked plan is the plan itself wherever its answer can help, and looks for what is not in sight. A noisy plan replaces each usable sub-goal
+Guarantee: a checked plan is the plan itself wherever its answer can help. A noisy plan replaces each usable sub-goal
 with exactly the probability ``rate``, independently, by one that differs from it, and what it does is a pure function
 of the plan's answers, the states and the seed. Rate 0 changes nothing, rate 1 leaves nothing.
 """
@@ -23,7 +23,6 @@ _NAME = re.compile(r"[^(),:]+")
 _PHRASE = re.compile(r"[^;:,()\n]+")
 _ODD = re.compile(r"[^a-z0-9_ ]")
 _JOINTS = (" in ", " on ")
-_CLOSED = re.compile(r"([^(:]+?) \((?:off\) \()?closed\)")
 _REPEATED = ("wait", "put", "time")
 """verbs that gold paths repeat at once, beside those that report"""
 
@@ -35,53 +34,34 @@ def draws(*of: object) -> random.Random:
 
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
-    is so already, or is the last one over again though that changed nothing (then along `alternatives`), or it names
-    what is not in sight (then along `seeking`). Gold plans do none of it, but for rare names."""
+    names what is not in sight, is so already, or is the last one over again though that changed nothing. Gold plans do
+    none of it, but for rare names. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
         subgoal = understood(answer)
-        if answer is None:
+        if answer is None or subgoal and _helps(subgoal, transcript):
             return answer
-        if subgoal and (there := _in_sight(subgoal, transcript)) is not None:
-            pattern = seeking(transcript, there) or alternatives(transcript, subgoal.verb)
-        elif subgoal and _helps(subgoal, transcript):
-            return answer
-        else:
-            pattern = alternatives(transcript, subgoal.verb if subgoal else "")
-        return (yield Ask("planner", transcript.planner(wrong), pattern=pattern))
+        return (yield Ask("planner", transcript.planner(wrong), pattern=alternatives(transcript)))
 
     return again
 
 
-def alternatives(transcript: Transcript, verb: str = "") -> str:
-    """A regular expression of the sub-goals that can be given when one with the ``verb`` was no good: of other verbs than that
-    and the one last given in vain, and no ``focus_on``, for a wrong one ends the episode; arguments are in sight, and rooms
-    are other rooms."""
-    kinds = {"navigate_to": _either(_elsewhere(transcript)), "wait": "[0-9]+"}
+def alternatives(transcript: Transcript) -> str:
+    """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight, rooms
+    are other rooms, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
+    here = room(transcript.state.look)
+    kinds = {"navigate_to": _either(name for name in ROOMS if name != here), "wait": "[0-9]+"}
     name = _either(_spans(transcript))
     thing = f"{name}(?: (?:in|on) {name})?"
-    out = {"complete_task", "focus_on", verb, _vain(transcript)}
+    out = {"complete_task", "focus_on", _vain(transcript)}
     alike: dict[str, list[str]] = defaultdict(list)
-    for other, kind in VERBS.items():
-        if other not in out:
-            argument = kinds.get(other, thing)
+    for verb, kind in VERBS.items():
+        if verb not in out:
+            argument = kinds.get(verb, thing)
             more = f"(?:, {argument}){{{kind.least - 1},{kind.most - 1}}}" if kind.most > 1 else ""
-            alike[rf"\({argument}{more}\)"].append(other)
+            alike[rf"\({argument}{more}\)"].append(verb)
     return "|".join(_either(verbs) + arguments for arguments, verbs in alike.items())
-
-
-def seeking(transcript: Transcript, along: Sequence[str]) -> str:
-    """A regular expression of the sub-goals that bring a thing into sight: go to a room where the agent has not been, or
-    that the task names, open what is closed, or take ``along`` what the thing was wanted for; but not what was last given
-    in vain. Empty where nothing is left."""
-    task = transcript.task.lower()
-    rooms = [name for name in _elsewhere(transcript) if name not in transcript.rooms or name in task]
-    closed = [found[1].lower() for sight in _things(transcript) if (found := _CLOSED.match(sight))]
-    held = transcript.state.carried
-    options = {"navigate_to": rooms, "open": closed, "pick_up": [name for name in along if name not in held]}
-    out = _vain(transcript)
-    return "|".join(rf"{verb}\({_either(names)}\)" for verb, names in options.items() if names and verb != out)
 
 
 def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
@@ -90,21 +70,10 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
         return False
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False
-    return subgoal.verb != "navigate_to" or subgoal.args[0] in ROOMS
-
-
-def _in_sight(subgoal: Subgoal, transcript: Transcript) -> list[str] | None:
-    """The arguments that are in sight, None where all are or none need be."""
     if subgoal.verb in ("navigate_to", "wait"):
-        return None
+        return subgoal.verb == "wait" or subgoal.args[0] in ROOMS
     spans = _spans(transcript)
-    there = [argument for argument in subgoal.args if all(part in spans for part in _parts(argument, spans))]
-    return None if len(there) == len(subgoal.args) else there
-
-
-def _elsewhere(transcript: Transcript) -> list[str]:
-    here = room(transcript.state.look)
-    return [name for name in ROOMS if name != here]
+    return all(part in spans for argument in subgoal.args for part in _parts(argument, spans))
 
 
 def _vain(transcript: Transcript) -> str:

@@ -91,11 +91,8 @@ class Transcript:
     start: int = 0
     shortened: int = 0
     """prompts from which history had to be dropped"""
-    rooms: list[str] = field(default_factory=list)
-    """where the agent has been, each room once"""
 
     def __post_init__(self) -> None:
-        self._arrive()
         self._planner: list[Message] = []
         self._known = self.state
         self._asked: list[Message] = []
@@ -120,7 +117,6 @@ class Transcript:
         self.actions.append(action)
         self.replies.append(_clip(flatten(reply).lower()))
         before, self.state, self._asked = self.state, state, []
-        self._arrive()
         self._go_on(before)
 
     def end(self, fate: str) -> None:
@@ -149,10 +145,6 @@ class Transcript:
         if not self._flat:
             self._flat = [_user(self._flat_head())]
         return self._flat
-
-    def _arrive(self) -> None:
-        if (here := room(self.state.look).lower()) not in self.rooms:
-            self.rooms.append(here)
 
     def _go_on(self, before: State) -> None:
         """The conversations grow by the action just taken, from the state ``before`` to the present one."""
@@ -204,9 +196,9 @@ class PaperTranscript(Transcript):
     budget: int = PAPER_BUDGET
 
     def __post_init__(self) -> None:
-        self._arrive()
         self._known = self.state
         self._history: list[str] = []
+        self._rooms = {room(self.state.look).lower(): None}
 
     def end(self, fate: str) -> None:
         self._history.append(f"{END} -> {self.subgoal} {'failed' if fate == 'stalled' else 'is done'}")
@@ -227,11 +219,12 @@ class PaperTranscript(Transcript):
 
     def _go_on(self, before: State) -> None:
         self._history.append(f"{self.actions[-1]} -> {self.replies[-1]}")
+        self._rooms[room(self.state.look).lower()] = None
 
     def _whole(self, past: list[str] | None, now: list[str], question: str) -> list[Message]:
         """One message; no line on completed sub-goals where ``past`` is None."""
         head = [f"task: {flatten(self.task).lower()}", f"time: {len(self.actions)}"]
-        tail = [self.state.text, f"visited rooms: {', '.join(self.rooms)}", question]
+        tail = [self.state.text, f"visited rooms: {', '.join(self._rooms)}", question]
         titles = ["done (99 earlier): nothing", "history (99 earlier): nothing"]
         room_left = self.budget - LABEL - sum(len(part) + 1 for part in head + titles + now + tail)
         done, fewer = _latest("done", past or [], "; ", room_left)

@@ -96,10 +96,11 @@ def test_a_trace_holds_the_episode(bundle, scored):
 
 def test_the_agent_plays_with_the_modules_beside_it(bundle, scored):
     from sgd_hf.agent.agent import SubgoalAgent
+    from sgd_hf.agent.policy import Ask
 
     modules = SubgoalAgent.from_pretrained(bundle / "agent").modules()
     assert {name: module.digest for name, module in modules.items()} == {k: v for k, v in weights(scored).items() if k != "flat"}
-    assert all(isinstance(module.write([{"role": "user", "content": "task: find"}]), str) for module in modules.values())
+    assert all(isinstance(module.write(Ask(name, [{"role": "user", "content": "task: find"}])), str) for name, module in modules.items())
 
 
 def test_a_pinned_agent_names_repositories_and_commits(scored, tmp_path):

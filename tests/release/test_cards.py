@@ -10,6 +10,7 @@ import yaml
 from frontmatter import complaints
 from huggingface_hub import DatasetCard, ModelCard, parse_eval_result_entries
 
+from sgd_hf.evaluation.scoring import within
 from sgd_hf.release.bundle import release
 
 pytestmark = pytest.mark.slow
@@ -75,8 +76,8 @@ def leaves(value):
 
 
 def shown(value):
-    """The ways in which a card may write a value: as it is, with one decimal, and a share as percent."""
-    return (str(value),) if isinstance(value, str) else (str(value), f"{value:.1f}", f"{100 * value:.0f}")
+    """The ways in which a card may write a value: as it is, rounded, and a share as percent."""
+    return (str(value),) if isinstance(value, str) else (str(value), f"{100 * value:.0f}", *(f"{value:.{n}f}" for n in (0, 1, 2, 4)))
 
 
 def template(name):
@@ -89,8 +90,8 @@ def template(name):
 
 
 def card_body(card, staged, name):
-    """A card without its front matter, the example prompt, and what is a name rather than a number."""
-    body = card.split("---\n", 2)[2]
+    """A card without its front matter, the example prompt, the commas in its numbers, and what is a name rather than a number."""
+    body = re.sub(r"(?<=\d),(?=\d{3}\b)", "", card.split("---\n", 2)[2])
     body = re.sub(r'"""(.*?)"""', "", body, flags=re.DOTALL)
     body = re.sub(r"\| `?[a-z_-]+`? \| one [^|]*\|", "|", body)
     for artifact in staged.values():
@@ -132,11 +133,9 @@ def test_tables_hold_every_arm_and_every_task(staged, results, name):
     card, own = text(staged[name]), "flat" if name == "flat" else "hierarchical"
     for arm, summary in results["arms"].items():
         bold = "**" if arm == own else ""
-        low, high = summary["interval"]
-        assert f"| {bold}{arm}{bold} | {summary['macro']:.1f} | {low:.1f}–{high:.1f} | {100 * summary['success']:.0f} % | " in card
+        assert f"| {bold}{arm}{bold} | {summary['macro']:.1f} | {within(summary['interval'])} | {100 * summary['success']:.0f} % | " in card
     for task, row in results["arms"][own]["tasks"].items():
-        low, high = row["interval"]
-        assert f"| {task} | {row['score']:.1f} | {low:.1f}–{high:.1f} | {100 * row['success']:.0f} % | {row['episodes']} |" in card
+        assert f"| {task} | {row['score']:.1f} | {within(row['interval'])} | {100 * row['success']:.0f} % | {row['episodes']} |" in card
 
 
 @pytest.mark.parametrize("name", MODELS[:3])

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
+from asking import ask
 
 from sgd_hf.agent.decoder import MAX_NEW_TOKENS, Decoder
-from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError
 
 ACTIONS = ("pick up thermometer", "pick up the thermometer", "pick up metal pot", "pick", "open door to kitchen")
@@ -16,10 +16,6 @@ ACTIONS = ("pick up thermometer", "pick up the thermometer", "pick up metal pot"
 
 def user(text):
     return {"role": "user", "content": text}
-
-
-def ask(messages, **restrictions):
-    return Ask("planner", messages, **restrictions)
 
 
 def conversation(first, turns):
@@ -118,7 +114,7 @@ def test_an_answer_matches_its_pattern_alone_and_in_a_batch(model, tokenizer):
     asked = list(conversation("task: boil water", 3))
     alone = [decoder.write(ask(messages, pattern=pattern)) for messages in asked]
     assert all(re.fullmatch(pattern, answer) for answer in alone)
-    assert decoder.write_many([Ask("planner", messages, pattern=pattern) for messages in asked]) == alone
+    assert decoder.write_many([ask(messages, pattern=pattern) for messages in asked]) == alone
 
 
 def test_what_must_never_be_said_is_not(model, tokenizer):

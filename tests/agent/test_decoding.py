@@ -4,10 +4,10 @@ import random
 
 import pytest
 import torch
+from asking import ask
 
 from sgd_hf.agent.decoder import MAX_NEW_TOKENS, Decoder
 from sgd_hf.agent.decoding import Decoding
-from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import InputError
 
 ACTIONS = ("pick up thermometer", "pick up the thermometer", "pick up metal pot", "pick", "open door to kitchen")
@@ -15,10 +15,6 @@ PROMPTS = [
     [{"role": "user", "content": text}]
     for text in ("task: boil water", "find", "task: find a plant\nin the kitchen, and then some more of it", "wait", "room: hallway " * 30)
 ]
-
-
-def ask(messages, **restrictions):
-    return Ask("planner", messages, **restrictions)
 
 
 def asks(**more):

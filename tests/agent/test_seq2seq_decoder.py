@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 import torch
+from asking import ask
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from sgd_hf.agent.decoder import Decoder
@@ -46,10 +47,6 @@ def logits(parts, messages, written):
     return model(**given, decoder_input_ids=torch.tensor([[0, *written]])).logits[0, -1]
 
 
-def ask(messages, **restrictions):
-    return Ask("planner", messages, **restrictions)
-
-
 def by_hand(parts, messages, barred=()):
     """The tokens of a greedy answer."""
     written = []
@@ -76,13 +73,13 @@ def test_a_restricted_answer_is_greedy_among_those_allowed(parts):
     asks = [Ask("executor", user(text), among) for text, among in product(TEXTS, (ACTIONS, ACTIONS[:1], ACTIONS[1:3]))]
     answers = decoder.write_many(asks)
     assert answers == [decoder.write(one) for one in asks]
-    for ask, answer in zip(asks, answers, strict=True):
-        paths = [[*parts[1](text, add_special_tokens=False)["input_ids"], 1] for text in ask.among]
+    for one, answer in zip(asks, answers, strict=True):
+        paths = [[*parts[1](text, add_special_tokens=False)["input_ids"], 1] for text in one.among]
         written = []
         while not written or written[-1] != 1:
             branches = sorted({path[len(written)] for path in paths if path[: len(written)] == written})
-            written.append(branches[int(logits(parts, ask.messages, written)[branches].argmax())])
-        assert answer == parts[1].decode(written[:-1]) and answer in ask.among
+            written.append(branches[int(logits(parts, one.messages, written)[branches].argmax())])
+        assert answer == parts[1].decode(written[:-1]) and answer in one.among
 
 
 @pytest.mark.parametrize("beams", [1, 3])

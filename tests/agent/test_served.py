@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 import torch
+from asking import ask
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sgd_hf.agent import served
@@ -87,10 +88,6 @@ def listening(decoder):
 @pytest.fixture
 def decoder(model, tokenizer):
     return Decoder(model, tokenizer)
-
-
-def ask(messages, **restrictions):
-    return Ask("planner", messages, **restrictions)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
-from sgd_hf.evaluation.scoring import summarise
+from sgd_hf.evaluation.scoring import summarise, within
 from sgd_hf.scienceworld.tasks import TASKS, episode
 
 NAMES = ("find-plant", "use-thermometer", "boil", "grow-fruit")
@@ -62,6 +62,10 @@ def test_a_failed_or_crashed_episode_is_a_row_that_counts_zero(stop):
 def test_the_best_score_before_a_failure_is_kept_apart():
     arm = summarise([rollout(value=0, best=66, stop="failure", actions=("go to kitchen", "focus on table"))])["flat"]
     assert (arm["macro"], arm["best_macro"]) == (0.0, 66.0)
+
+
+def test_an_interval_without_width_is_not_shown():
+    assert within([16.5, 19.3]) == "16.5–19.3" and within([0.0, 0.0]) == within([48.1, 48.1]) == ""
 
 
 def test_only_a_failure_by_a_focus_is_a_wrong_focus():

@@ -29,7 +29,7 @@ from sgd_hf.core.prompts import Message
 LIKELIEST = 1000
 """tokens that are tried against a pattern; an answer ends where none of them fits"""
 GUESSES = 4096
-"""questions of which the answer is remembered, the latest"""
+"""questions, and last lines of questions, of which the answer is remembered; the one first met is the first to go"""
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""
 
@@ -159,8 +159,8 @@ class Decoder:
 
     def _remember(self, question: str, written: list[int]) -> None:
         self._guesses |= {question: written, question.rpartition("\n")[2]: written}
-        for oldest in list(self._guesses)[:-GUESSES]:
-            del self._guesses[oldest]
+        while len(self._guesses) > GUESSES:
+            del self._guesses[next(iter(self._guesses))]
 
     def _matching_rule(self, pattern: str) -> Rule:
         """The likeliest token with which the answer matches the pattern, or begins to."""

@@ -64,6 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     folder(command, "--out", "where the annotations go")
     _teacher_arguments(command)
 
+    command = verb("search", _search, "search paths: train episodes told anew, so that a planner learns to look for what its task names")
+    folder(command, "--annotations", "what `sgd annotate` wrote, of train episodes")
+    command.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="names or paper ids (default: all that have a search)")
+    command.add_argument("--targets", type=int, default=5, metavar="N", help="things looked for in an episode, at most (default: 5)")
+    command.add_argument("--workers", type=int, default=2, metavar="N", help="simulators at once (default: 2)")
+    command.add_argument("--seed", type=int, default=0, help="of what is looked for, and in which order things are opened (default: 0)")
+    folder(command, "--out", "where the search paths go")
+
     command = verb("agree", _agree, "two annotations of the same gold paths, compared")
     command.add_argument("a", type=Path, metavar="A", help="what `sgd annotate` wrote; the one to compare with")
     command.add_argument("b", type=Path, metavar="B", help="what `sgd annotate` wrote from the same gold paths")
@@ -74,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--prompts", default="turns", choices=("turns", "paper"), help=(
         "a turn an action (default), or as in the paper the whole state in every prompt: for encoder-decoder students"
     ))  # fmt: skip
+    folder(command, "--search", "what `sgd search` wrote: more rows for the planner", required=False, nargs="+", default=())
     command.add_argument("--budget", type=int, metavar="N", help="characters of one prompt at most (default: 5000; 3200 for paper)")
     folder(command, "--out", "where the data set goes")
 
@@ -244,6 +253,12 @@ def _annotate(a: argparse.Namespace) -> None:
         _say_share(*shard)
 
 
+def _search(a: argparse.Namespace) -> None:
+    from sgd_hf.corpus.search import search
+
+    print(f"{search(a.annotations, a.out, a.tasks, a.targets, a.workers, a.seed)} search paths, in {a.out}")
+
+
 def _agree(a: argparse.Namespace) -> None:
     import json
 
@@ -259,7 +274,7 @@ def _agree(a: argparse.Namespace) -> None:
 def _build(a: argparse.Namespace) -> None:
     from sgd_hf.corpus.build import build, print_summary
 
-    print_summary(build(a.annotations, a.out, a.budget, a.prompts))
+    print_summary(build(a.annotations, a.out, a.budget, a.prompts, a.search))
 
 
 def _train(a: argparse.Namespace) -> None:

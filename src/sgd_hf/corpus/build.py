@@ -22,28 +22,37 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import COMPLETE, END, STYLES, Message, PaperTranscript, State, Transcript, answered
-from sgd_hf.core.records import HUB_SPLIT, Annotation, Step, features, to_row
+from sgd_hf.core.records import HUB_SPLIT, Annotation, GoldPath, Segment, Step, features, to_row
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.annotate import read_annotations
+from sgd_hf.corpus.search import Search, read_searches
 
 ROLES = ("planner", "executor", "flat")
 CONFIGS = (*ROLES, "annotations", "gold_paths")
+SEARCH = "search"
+"""the teacher of the rows that come of a search path: no one cut it"""
 
 Row = tuple[list[Message], str, bool]
 """Messages, the sub-goal that they are about, and whether history had to be dropped."""
 
 
-def build(annotations: Sequence[Path], out: Path, budget: int | None = None, style: str = "turns") -> dict[str, Any]:
+def build(
+    annotations: Sequence[Path], out: Path, budget: int | None = None, style: str = "turns", searches: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Write the rows of complete annotation folders (one or more) as a data set; returns the summary.
 
     ``style``: of the prompts, turns or paper. ``budget``: characters of one prompt, if not the style's own. Both are
-    recorded with the rows and needed again by the agent that plays.
+    recorded with the rows and needed again by the agent that plays. ``searches``: folders that `search` wrote, of which
+    the planner has more rows; in the style turns alone.
     """
     import datasets
 
     budget = STYLES[style].budget if budget is None else budget
     datasets.disable_progress_bars()  # one for every file of a few rows
+    if searches and style != "turns":
+        raise InputError("Search paths become rows of the prompts `turns` alone; leave --search out, or build with --prompts turns.")
     origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]
+    sought = [read_manifest(folder, "search", complete=True)["config"] for folder in searches]
     if out.exists() and any(out.iterdir()):
         read_manifest(out, "build")
     tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -58,6 +67,13 @@ def build(annotations: Sequence[Path], out: Path, budget: int | None = None, sty
             for config, row, short in _rows(annotation, budget, STYLES[style]):
                 tables.setdefault((config, split), []).append(row)
                 shortened[config] += short
+    for folder in searches:
+        for found in read_searches(folder):
+            table = tables.setdefault(("planner", HUB_SPLIT[found.episode.split]), [])
+            shared = {**to_row(found.episode), "teacher": SEARCH, "prompt_version": Transcript.version}
+            for messages, subgoal, short in search_rows(found, budget):
+                table.append({**shared, "number": len(table), "subgoal": subgoal, "messages": messages})
+                shortened["planner"] += short
     if not seen:
         raise InputError(f"No accepted annotation in {', '.join(map(str, annotations))}; annotate at least one gold path first.")
     characters = {role: max(_size(row["messages"]) for (c, _), rows in tables.items() if c == role for row in rows) for role in ROLES}
@@ -85,7 +101,7 @@ def build(annotations: Sequence[Path], out: Path, budget: int | None = None, sty
         "teacher": sorted({origin["teacher"] for origin in origins}),
     }
     manifest = {"stage": "build", "format": FORMAT, "versions": versions(), "summary": summary}
-    config = {"budget": budget, "prompt_version": STYLES[style].version, "annotations": origins}
+    config = {"budget": budget, "prompt_version": STYLES[style].version, "annotations": origins, "searches": sought}
     write_json(scratch / "manifest.json", {**manifest, "config": config})
     shutil.rmtree(out, ignore_errors=True)
     os.replace(scratch, out)
@@ -96,17 +112,26 @@ def planner_rows(annotation: Annotation, budget: int = Transcript.budget, style:
     """A row for each episode, a turn a sub-goal and `complete_task()` last; a conversation that outgrows the budget goes on
     in another row. In the paper's style a row for each decision: its planner, asked before every action, also learns to
     stay with a sub-goal until its last action is done, and then to name the next."""
-    transcript = _transcript(annotation, budget, style)
+    transcript = _transcript(annotation.gold, budget, style)
     if style is PaperTranscript:
         yield from _decisions(transcript, annotation)
     else:
-        yield from _conversations(transcript, transcript.planner, _pursued(transcript, annotation), COMPLETE, "")
+        pursued = _pursued(transcript, annotation.segments, annotation.gold.steps)
+        yield from _conversations(transcript, transcript.planner, pursued, COMPLETE, "")
+
+
+def search_rows(search: Search, budget: int = Transcript.budget) -> Iterator[Row]:
+    """The planner's rows of a search path, the focus on what was found last. They are about that focus, where a planner's
+    other rows are about no sub-goal."""
+    transcript = _transcript(search, budget, Transcript)
+    pursued = _pursued(transcript, search.segments, search.steps)
+    yield from _conversations(transcript, transcript.planner, pursued, search.answer, search.answer)
 
 
 def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
     """A row for each segment, a turn an action and END last; a conversation that outgrows the budget goes on in another
     row. In the paper's style a row for each action and each END."""
-    transcript = _transcript(annotation, budget, style)
+    transcript = _transcript(annotation.gold, budget, style)
     for segment in annotation.segments:
         transcript.begin(segment.subgoal)
         steps = annotation.gold.steps[segment.start : segment.end]
@@ -116,7 +141,7 @@ def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style
 
 def flat_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:
     """A row for each window of actions, without sub-goals. In the paper's style a row for each action."""
-    transcript = _transcript(annotation, budget, style)
+    transcript = _transcript(annotation.gold, budget, style)
     *steps, last = annotation.gold.steps
     yield from _conversations(transcript, transcript.flat, _acted(transcript, steps), last.action.lower(), "")
 
@@ -153,9 +178,8 @@ def _rows(annotation: Annotation, budget: int, style: type[Transcript]) -> Itera
     yield "gold_paths", to_row(annotation.gold), False
 
 
-def _transcript(annotation: Annotation, budget: int, style: type[Transcript]) -> Transcript:
-    gold = annotation.gold
-    return style(gold.description, State(gold.look, gold.inventory), budget)
+def _transcript(path: GoldPath | Search, budget: int, style: type[Transcript]) -> Transcript:
+    return style(path.description, State(path.look, path.inventory), budget)
 
 
 def _feed(transcript: Transcript, step: Step) -> None:
@@ -169,11 +193,11 @@ def _acted(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
         yield step.action.lower()
 
 
-def _pursued(transcript: Transcript, annotation: Annotation) -> Iterator[str]:
+def _pursued(transcript: Transcript, segments: Sequence[Segment], steps: Sequence[Step]) -> Iterator[str]:
     """The sub-goal of each segment, once it was pursued."""
-    for segment in annotation.segments:
+    for segment in segments:
         transcript.begin(segment.subgoal)
-        for step in annotation.gold.steps[segment.start : segment.end]:
+        for step in steps[segment.start : segment.end]:
             _feed(transcript, step)
         transcript.end("ended")
         yield segment.subgoal

@@ -125,22 +125,21 @@ def searched(env: ScienceWorld, item: tuple[_Start, list[str], int, int]) -> dic
         end = segments[-1].end
         segments.append(Segment(str(subgoal), end, end + len(subgoal.args)))
     states = [first["look"], *(step.look for step in steps)]
-    met = _names(first["look"])
     places: dict[int, list[str]] = {}
+    seen = plain(f"{start.thing}\n{first['look']}")
     for number in range(len(start.segments), len(segments) + 1):
-        new = _names(states[segments[number - 1].end]) - met - {start.thing}
-        met |= new
+        end = segments[number - 1].end
+        new = {name for name in _names(states[end]) if not names(seen, name)}
         if new:
             places[number] = sorted(new)
+        seen = plain("\n".join([start.thing, *states[: end + 1]]))
     searches = []
     for number in sorted(draw.sample(sorted(places), min(targets, len(places)))):
         target = draw.choice(places[number])
         told = re.sub(rf"\b{re.escape(start.thing)}\b", target, gold.description)
         cut = tuple(segments[:number])
-        path = Search(
-            gold.episode, told, first["look"], first["inventory"], tuple(steps[: cut[-1].end]), cut, target, **provenance()
-        )  # fmt: skip
-        searches.append(to_row(path))
+        walked = tuple(steps[: cut[-1].end])
+        searches.append(to_row(Search(gold.episode, told, first["look"], first["inventory"], walked, cut, target, **provenance())))
     return {"searches": searches, "reason": ""}
 
 

@@ -8,7 +8,7 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sgd_hf import __version__
 from sgd_hf.core.errors import InputError, SimulatorError, StoreError, guarded
@@ -16,12 +16,23 @@ from sgd_hf.core.errors import InputError, SimulatorError, StoreError, guarded
 
 def main() -> None:
     """Run ``sgd VERB …``."""
-    arguments = _parser().parse_args()
-    guarded(lambda: arguments.run(arguments))
+
+    def run() -> None:
+        arguments = _parser().parse_args()
+        arguments.run(arguments)
+
+    guarded(run)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong argument is one sentence, as any other mistake is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`.")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sgd", description="Sub-goal Distillation on ScienceWorld: collect → annotate → build → train → evaluate → release."
     )
     parser.add_argument("--version", action="version", version=f"sgd-hf {__version__}")

@@ -81,18 +81,16 @@ class Decoder:
             return self._said(self._along(self._paths(ask.among), prompt, slot))
         if ask.pattern:
             return self._said(self._free(prompt, slot, self._matching_rule(ask.pattern), []))
-        barred: list[int] = []
         question = ask.messages[-1]["content"]
-        while True:
+
+        def written(_: list[int], barred: list[list[int]]) -> list[list[int]]:
             if self.decoding.beams > 1:
-                written = self._widest(prompt, slot, barred)
-            else:
-                written = self._free(prompt, slot, self._free_rule(barred, draw), self._guess(question))
-                self._remember(question, written)
-            answer = self._said(written)
-            if not ask.never or answer != ask.never:
-                return answer
-            barred.append(written[0])
+                return [self._widest(prompt, slot, barred[0])]
+            answer = self._free(prompt, slot, self._free_rule(barred[0], draw), self._guess(question))
+            self._remember(question, answer)
+            return [answer]
+
+        return self._until_allowed([ask], written)[0]
 
     @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:

@@ -60,8 +60,9 @@ def traces(folder: Path, rollouts: Sequence[Rollout]) -> None:
 
 
 def statistics(data: Path) -> dict[str, Any]:
-    """Counts of a data set that ``sgd build`` wrote, and the ``simulator`` (with its ``jar``) of its gold paths: ``episodes`` by task and split, ``subgoals`` by verb, ``subgoals_each``
-    (episodes by their number of sub-goals) and ``actions_each`` (sub-goals by their number of actions)."""
+    """Counts of a data set that ``sgd build`` wrote, and the ``simulator`` (with its ``jar``) of its gold paths: ``episodes``
+    by task and split, ``subgoals`` by verb, ``subgoals_each`` (episodes by their number of sub-goals) and ``actions_each``
+    (sub-goals by their number of actions)."""
     import pyarrow.parquet
 
     tasks: dict[str, Counter[str]] = defaultdict(Counter)

@@ -113,11 +113,12 @@ def searched(env: ScienceWorld, item: tuple[_Start, list[str], int, int]) -> dic
     gold = start.annotation.gold
     draw = random.Random(f"{seed}/{gold.key}")
     draw.shuffle(opens)
-    begun = len(gold.actions[: start.segments[-1].end])
-    rooms = [name for name in ORDER if name != start.room]
-    first, played = play(env, gold.episode, [*gold.actions[:begun], *opens, *(f"teleport to {name}" for name in rooms)])
+    begun = start.segments[-1].end
+    walk = [f"teleport to {name}" for name in ORDER if name != start.room]
+    first, played = play(env, gold.episode, [*gold.actions[:begun], *opens, *walk])
     steps = [step for step in played if not rejected(step.observation)]
-    opened = [step.action.removeprefix("open ") for step in steps[begun:] if step.action.startswith("open ")]
+    opened = [step.action.removeprefix("open ") for step in steps[begun:] if step.action in opens]
+    rooms = [step.action.removeprefix("teleport to ") for step in steps[begun:] if step.action in walk]
     most = VERBS["open"].most
     subgoals = [Subgoal("open", tuple(opened[i : i + most])) for i in range(0, len(opened), most)]
     segments = list(start.segments)

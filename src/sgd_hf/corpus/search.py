@@ -50,9 +50,6 @@ class Search:
     steps: tuple[Step, ...]
     segments: tuple[Segment, ...]
     target: str
-    simulator: str
-    jar: str
-    jvm: str
 
     @property
     def answer(self) -> str:
@@ -135,12 +132,12 @@ def searched(env: ScienceWorld, item: tuple[_Start, list[str], int, int]) -> dic
             places[number] = sorted(new)
         seen = plain("\n".join([start.thing, *states[: end + 1]]))
     searches = []
-    for number in sorted(draw.sample(sorted(places), min(targets, len(places)))):
+    for number in sorted(draw.sample(list(places), min(targets, len(places)))):
         target = draw.choice(places[number])
         told = re.sub(rf"\b{re.escape(start.thing)}\b", target, gold.description)
         cut = tuple(segments[:number])
         walked = tuple(steps[: cut[-1].end])
-        searches.append(to_row(Search(gold.episode, told, first["look"], first["inventory"], walked, cut, target, **provenance())))
+        searches.append(to_row(Search(gold.episode, told, first["look"], first["inventory"], walked, cut, target)))
     return {"searches": searches, "reason": ""}
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import gold_paths
 
-from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights
+from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights, things
 
 LOOKS = sorted({look for gold in gold_paths() for look in (gold.look, *(step.look for step in gold.steps))})
 KITCHEN = (
@@ -49,6 +49,7 @@ def test_sights_are_short_and_keep_what_matters():
         "thermometer (10 degrees celsius)",
         "doors: outside (closed), hallway",
     ]
+    assert things(KITCHEN) == sights(KITCHEN)[:-1]
 
 
 def test_carried_lists_the_inventory():

@@ -39,6 +39,16 @@ def test_results_are_those_of_the_rollouts(tmp_path):
     assert [r for folder in folders for r in read_rollouts(folder)] == rollouts
 
 
+def test_arms_of_two_commits_are_told_apart(tmp_path):
+    folders = [evaluated(tmp_path / name, name) for name in ("oracle", "nearest", "do-nothing")]
+    assert " (" not in gather(folders)[0]["commit"]
+    manifest = json.loads((folders[0] / "manifest.json").read_text())
+    manifest["versions"]["commit"] = "0123456789ab"
+    (folders[0] / "manifest.json").write_text(json.dumps(manifest))
+    assert gather(folders)[0]["commit"].startswith("0123456789ab (oracle); ")
+    assert gather(folders)[0]["commit"].endswith(" (nearest, do-nothing)")
+
+
 def test_protocols_never_meet_and_an_arm_stands_once(tmp_path):
     smoke = evaluated(tmp_path / "a", "do-nothing")
     with pytest.raises(InputError, match="different protocols") as refused:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from sgd_hf.agent.policy import Answer, Ask, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
 from sgd_hf.core.subgoals import VERBS, Subgoal, parse, reached
-from sgd_hf.core.texts import ROOMS, carried, room, sights
+from sgd_hf.core.texts import ROOMS, carried, room, things
 
 Corruption = Callable[[Subgoal, Transcript, random.Random], str]
 """Another sub-goal instead of a right one."""
@@ -96,7 +96,7 @@ def _spans(transcript: Transcript) -> set[str]:
 def _things(transcript: Transcript) -> list[str]:
     """What is in sight or carried, but no doors."""
     state = transcript.state
-    return [sight for sight in sights(state.look) if not sight.startswith("doors: ")] + carried(state.inventory)
+    return things(state.look) + carried(state.inventory)
 
 
 def _parts(argument: str, spans: set[str]) -> list[str]:
@@ -145,10 +145,10 @@ def any_of(vocabulary: Sequence[str]) -> Corruption:
 def other_arguments(subgoal: Subgoal, transcript: Transcript, draw: random.Random) -> str:
     """The same verb; each room becomes another room, each other argument another thing that is in sight or carried
     (a room where nothing is)."""
-    things = sorted({found[0].strip().lower() for sight in _things(transcript) if (found := _NAME.match(sight)) and found[0].strip()})
+    names = sorted({found[0].strip().lower() for sight in _things(transcript) if (found := _NAME.match(sight)) and found[0].strip()})
 
     def other(argument: str) -> str:
-        pool = ROOMS if argument in ROOMS else things
+        pool = ROOMS if argument in ROOMS else names
         return draw.choice([name for name in pool if name != argument] or [name for name in ROOMS if name != argument])
 
     return str(Subgoal(subgoal.verb, tuple(map(other, subgoal.args))))

@@ -59,6 +59,11 @@ def sights(look: str) -> list[str]:
     return [*things, "doors: " + ", ".join(doors)] if doors else things
 
 
+def things(look: str) -> list[str]:
+    """The `sights` of a look but for its doors."""
+    return [sight for sight in sights(look) if not sight.startswith("doors: ")]
+
+
 def carried(inventory: str) -> list[str]:
     """The things that an inventory text lists, shortened like `sights`."""
     return sights(inventory.partition(":")[2])

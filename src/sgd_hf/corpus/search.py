@@ -23,7 +23,7 @@ from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Annotation, Episode, Segment, Step, from_row, to_row
 from sgd_hf.core.store import Store, read_manifest, read_rows
 from sgd_hf.core.subgoals import VERBS, Subgoal, names, parse, plain
-from sgd_hf.core.texts import ROOMS, rejected, room, sights
+from sgd_hf.core.texts import ROOMS, rejected, room, things
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.scienceworld import tasks as catalogue
 from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance
@@ -160,6 +160,5 @@ def _start(annotation: Annotation) -> _Start | None:
 
 def _names(look: str) -> set[str]:
     """The things in sight that can be named by a word or more; no doors, rooms and states."""
-    things = "; ".join(sight for sight in sights(look) if not sight.startswith("doors: ")).lower()
-    found = {_BEFORE.sub("", phrase.strip()) for phrase in _PHRASE.findall(things)}
+    found = {_BEFORE.sub("", phrase.strip()) for phrase in _PHRASE.findall("; ".join(things(look)).lower())}
     return {name for name in found if name and name not in ROOMS and not _NO_NAME.fullmatch(name)}

@@ -36,7 +36,7 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         "seed": configs[0]["seed"],
         "versions": manifests[0]["versions"],
         "simulator": {key: configs[0][key] for key in ("simulator", "jar", "jvm")},
-        "commit": manifests[0]["versions"].get("commit", "none"),
+        "commit": _commits({m["config"]["arm"]: m["versions"].get("commit", "none") for m in manifests}),
         "teacher": ", ".join(sorted({config["teacher"] for config in configs if "teacher" in config})) or "none",
         "origin": {
             config["arm"]: {k: config[k] for k in ("agent", "planner", "executor", "flat", "gold") if k in config} for config in configs
@@ -48,3 +48,9 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
     if all(pair):
         results["paired"] = compare(*pair)
     return results, rollouts
+
+
+def _commits(arms: dict[str, str]) -> str:
+    """The commit that played the arms; where there is more than one, each with its arms."""
+    played = {commit: ", ".join(arm for arm in arms if arms[arm] == commit) for commit in arms.values()}
+    return next(iter(played)) if len(played) == 1 else "; ".join(f"{commit} ({of})" for commit, of in played.items())

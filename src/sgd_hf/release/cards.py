@@ -139,7 +139,7 @@ def about_protocol(results: dict[str, Any]) -> list[str]:
         f"simplification `{shown['simplification']}`, at most {shown['limit']} moves, given up after {shown['patience']} actions without a "
         f"change of the score, a failed episode counts 0. The macro mean is over tasks, intervals are bootstrapped over episodes within "
         f"their task. {results['simulator']['simulator']} (jar `{results['simulator']['jar']}`, JVM flags `{results['simulator']['jvm']}`), "
-        f"seed {results['seed']}, code `{results['commit']}`."
+        f"seed {results['seed']}, code {results['commit']}."
     ]  # fmt: skip
 
 

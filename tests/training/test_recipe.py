@@ -1,5 +1,7 @@
 """A recipe is read strictly: what is not known or cannot be meant stops with one sentence."""
 
+import os
+
 import pytest
 
 from sgd_hf.core.errors import InputError
@@ -46,3 +48,23 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, content):
         read_recipe(tmp_path / "recipe.yaml", "data", tmp_path)
     with pytest.raises(InputError, match="nowhere"):
         read_recipe(tmp_path / "nowhere.yaml", "data", tmp_path)
+
+
+def test_a_recipe_like_another_says_only_what_differs(recipe, tmp_path):
+    whole = recipe("planner", max_steps=7, row_cap=5)
+    (tmp_path / "part").mkdir()
+    part = tmp_path / "part" / "planner.yaml"
+    part.write_text(f"like: {os.path.relpath(whole, part.parent)}\nmax_steps: 9\n")
+    (student, config), (same, other) = (read_recipe(path, "data", tmp_path) for path in (part, whole))
+    assert student == same and student.row_cap == 5 and config.max_steps == 9
+    assert config.to_dict() | {"max_steps": 7, "logging_dir": ""} == other.to_dict() | {"logging_dir": ""}
+
+
+def test_recipes_like_each_other_are_refused(tmp_path):
+    for own, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{own}.yaml").write_text(f"role: planner\nlike: {other}.yaml\n")
+    with pytest.raises(InputError, match="let one of them stand alone"):
+        read_recipe(tmp_path / "a.yaml", "data", tmp_path)
+    (tmp_path / "a.yaml").write_text("like: nowhere.yaml\n")
+    with pytest.raises(InputError, match="nowhere.yaml cannot be read"):
+        read_recipe(tmp_path / "a.yaml", "data", tmp_path)

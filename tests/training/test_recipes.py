@@ -9,10 +9,11 @@ import yaml
 
 from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError
-from sgd_hf.training.recipe import read_recipe
+from sgd_hf.training.recipe import read_keys, read_recipe
 from sgd_hf.training.sft import train
 
 RECIPES = sorted(path for path in asset("recipes").glob("*/*.yaml") if path.parent.name not in ("accelerate", "sweeps"))
+PARTS = sorted(asset("recipes").glob("*/*/*.yaml"))
 LAUNCHES = sorted(asset("recipes", "accelerate").glob("*.yaml"))
 SMALL = {
     "hidden_size": 32,
@@ -29,7 +30,7 @@ FEW = {
 
 
 def name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    return path.relative_to(asset("recipes")).as_posix()
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +74,23 @@ def test_every_recipe_trains(path, stand_in, data, paper_data, tmp_path):
     shutil.rmtree(out)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=name)
+@pytest.mark.parametrize("path", [*RECIPES, *PARTS], ids=name)
 def test_every_recipe_is_read_strictly(path, tmp_path):
     student, config = read_recipe(path, "data", tmp_path)
     assert student.role == path.stem.removeprefix("lora-") and config.seed == 0
     if student.trainer == "sft":
         assert config.assistant_only_loss and not config.packing and config.loss_type == "nll"
-    keys = yaml.safe_load(path.read_text())
+    keys = read_keys(path)
     for unknown in ("learning_rat", "warmup_ratio", "output_dir"):
         (tmp_path / "other.yaml").write_text(yaml.safe_dump(keys | {unknown: 1}))
         with pytest.raises(InputError, match=f"unknown key '{unknown}'"):
             read_recipe(tmp_path / "other.yaml", "data", tmp_path)
 
 
-@pytest.mark.parametrize("path", [path for path in RECIPES if "tiny" not in path.parts], ids=name)
+@pytest.mark.parametrize("path", [path for path in (*RECIPES, *PARTS) if "tiny" not in path.parts], ids=name)
 def test_what_moves_between_versions_is_written_out(path):
     """Defaults of TRL and transformers that have changed, or may, and change a result."""
-    keys = yaml.safe_load(path.read_text())
+    keys = read_keys(path)
     moving = {"learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "optim", "seed", "bf16"}
     moving |= {"per_device_train_batch_size", "gradient_accumulation_steps", "activation_checkpointing", "adam_beta2", "adam_epsilon"}
     moving |= {"max_length", "packing", "padding_free", "loss_type", "assistant_only_loss"} if "trainer" not in keys else set()

@@ -111,14 +111,20 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     return student, config
 
 
-def read_keys(path: Path) -> dict[str, Any]:
-    """The keys of a recipe as they stand, its role being one of those known."""
+def read_keys(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a recipe, its role being one of those known; where it is ``like`` another, it says only what differs.
+    ``derived``: the recipes that led here."""
     import yaml
 
     try:
         keys = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a recipe ({' '.join(str(error).split())}); give one of recipes/*/*.yaml.") from None
+    if isinstance(keys, dict) and "like" in keys:
+        other = path.parent / str(keys.pop("like"))
+        if other.resolve() in derived:
+            raise InputError(f"{path} is like {other}, which is like {path} itself; let one of them stand alone.")
+        keys = read_keys(other, (*derived, path.resolve())) | keys
     roles = (*ROLES, SHARED, FIRST)
     if not isinstance(keys, dict) or keys.get("role") not in roles:
         raise InputError(f"{path} is not a recipe: it needs `role:` with one of {', '.join(roles)}.")

@@ -24,10 +24,13 @@ def test_a_readme_shows_the_scores_and_nothing_else_of_it_changes(scored, tmp_pa
         low, high = row["interval"]
         assert cells[1] == (f"{low:.1f}–{high:.1f}" if low < high else "")
         assert cells[0] == f"{row['macro']:.1f}" and cells[7] == str(row["focus_failures"]) and cells[5] == f"{100 * row['success']:.0f} %"
-    assert f"{results['paired']['difference']:+.1f} points" in text
+    tokens = {}
     for module in ("planner", "executor", "flat"):
-        tokens = json.loads((artifacts[module] / "sgd.json").read_text())["training"]["train_tokens"]
-        assert [line for line in text.splitlines() if line.startswith(f"| {module} |") and f" {tokens:,} " in line]
+        tokens[module] = json.loads((artifacts[module] / "sgd.json").read_text())["training"]["train_tokens"]
+        assert [line for line in text.splitlines() if line.startswith(f"| {module} |") and f" {tokens[module]:,} " in line]
+    (paired,) = [line for line in text.splitlines() if line.startswith("Hierarchical − flat, paired")]
+    assert f"{results['paired']['difference']:+.1f} points" in paired
+    assert f"of {tokens['planner'] + tokens['executor']:,} against {tokens['flat']:,} train tokens." in paired
     assert f"[Every task](release/{TASKS})" in text
     release(scored, tmp_path / "release", readme=readme)
     assert readme.read_text() == text

@@ -41,8 +41,8 @@ def show_scores(readme: Path, release: Path, results: dict[str, Any]) -> None:
 
 
 def summary(release: Path, results: dict[str, Any], link: str) -> str:
-    """The arms, the paired difference of hierarchical and flat if both were played, how the modules were trained, and
-    a ``link`` to the table of every task."""
+    """The arms, how the modules were trained, the paired difference of hierarchical and flat if both were played, and a
+    ``link`` to the table of every task."""
     lines = [*about_protocol(results), ""]
     lines += ["| arm | macro | 95 % | short | medium | long | solved | rejected | wrong focus | seconds |", f"|---|{'---:|' * 9}"]
     for arm in _ranked(results):
@@ -50,16 +50,21 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
         classes = " | ".join("" if row["classes"][length] is None else f"{row['classes'][length]:.1f}" for length in LENGTHS)
         shares = f"{100 * row['success']:.0f} % | {100 * row['rejected_share']:.0f} % | {row['focus_failures']}"
         lines.append(f"| {arm} | {row['macro']:.1f} | {within(row['interval'])} | {classes} | {shares} | {row['seconds']:.0f} |")
-    if "paired" in results:
-        low, high = results["paired"]["interval"]
-        lines += ["", f"Hierarchical − flat, paired: {results['paired']['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}."]
     lines += ["", "| module | parameters | trained | rows | tokens | steps | seconds | on |", f"|---|{'---:|' * 6}---|"]
+    tokens = {}
     for module in (module for module in MODULES if (release / module / "sgd.json").exists()):
         said = read_json(release / module / "sgd.json")
         t, stages = said["training"], [*said["before"], said["training"]]
         sums = [round(sum(stage[key] for stage in stages)) for key in ("train_rows", "train_tokens", "steps", "seconds")]
+        tokens[module] = sums[1]
         cells = (t["parameters"], t["trained_parameters"], *sums)
         lines.append(f"| {module} | {' | '.join(f'{cell:,}' for cell in cells)} | {said['versions'].get('machine', '')} |")
+    if "paired" in results:
+        low, high = results["paired"]["interval"]
+        lines += ["", f"Hierarchical − flat, paired: {results['paired']['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}"]
+        if flat := tokens.pop("flat", 0):
+            lines[-1] += f", of {sum(tokens.values()):,} against {flat:,} train tokens"
+        lines[-1] += "."
     return "\n".join([*lines, "", f"[Every task]({link})."]) + "\n"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout, to_row
 from sgd_hf.core.store import Store
-from sgd_hf.evaluation.compare import compare, leaderboard, print_leaderboard
+from sgd_hf.evaluation.compare import compare, leaderboard, print_comparison, print_leaderboard
 from sgd_hf.scienceworld.tasks import TASKS, episode
 
 NAMES = tuple(TASKS)[:4]
@@ -64,6 +64,16 @@ def test_pairing_tells_a_small_constant_loss_from_the_spread_of_the_episodes():
     old = {(task, v): draw.randrange(5, 100) for task in NAMES for v in range(10)}
     found = compare(run(old), run({key: value - 3 for key, value in old.items()}))
     assert found["difference"] == pytest.approx(-3) and found["interval"] == pytest.approx([-3, -3]) and found["regression"]
+
+
+def test_one_episode_a_task_tells_no_regression_and_no_number_is_cut(capsys):
+    old = {("power-component-renewable-vs-nonrenewable-energy", 0): 100, **{(task, 0): 100 for task in NAMES}}
+    found = compare(run(old), run(dict.fromkeys(old, 0)))
+    assert found["difference"] == -100 and not found["regression"]
+    print_comparison(found, Path("a"), Path("b"), Console(width=80))
+    said = capsys.readouterr().out
+    assert "one episode a task cannot tell luck" in said and "95 %" not in said
+    assert said.count("-100.0") == len(old) + 2 and "…" not in said
 
 
 def test_a_loss_within_luck_is_no_regression():

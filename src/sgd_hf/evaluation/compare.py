@@ -25,7 +25,7 @@ def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples
 
     ``difference`` (of the macro means) and ``interval`` (its 95 % paired bootstrap) are in points of 100, b − a; so
     are the ``difference``s of ``tasks``. ``wins`` are episodes in which b scored more. ``regression``: the whole
-    interval lies below 0. Raises `InputError` where the two do not hold the same episodes, each once.
+    interval lies below 0; never where each task has one episode, which says nothing of the spread. Raises `InputError` where the two do not hold the same episodes, each once.
     """
     olds, news = _by_episode(a, "first"), _by_episode(b, "second")
     if odd := sorted(olds.keys() ^ news.keys()):
@@ -44,7 +44,7 @@ def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples
         **macro,
         "difference": macro["b"] - macro["a"],
         "interval": bounds,
-        "regression": bounds[1] < 0,
+        "regression": bounds[1] < 0 and len(pairs) > len(each),
         "wins": sum(new > old for old, new in pairs),
         "ties": sum(new == old for old, new in pairs),
         "losses": sum(new < old for old, new in pairs),
@@ -94,8 +94,8 @@ def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> N
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(f"A {a} · B {b}"), title_justify="left", box=SIMPLE)
-    table.add_column("task", no_wrap=True)
+    table = Table(title=escape(f"A {a} · B {b}"), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", min_width=12)
     for header in ("episodes", "A", "B", "B − A"):
         table.add_column(header, justify="right", no_wrap=True)
     for task, row in sorted(found["tasks"].items(), key=lambda item: (item[1]["difference"], item[0])):
@@ -105,8 +105,11 @@ def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> N
     console.print(table)
     low, high = found["interval"]
     word = "B is worse" if high < 0 else "B is better" if low > 0 else "no difference can be told"
+    told = f"95 % {low:+.1f} to {high:+.1f}: {word}"
+    if found["episodes"] == len(found["tasks"]):
+        told = "of which one episode a task cannot tell luck"
     counts = f"of {found['episodes']} episodes B wins {found['wins']}, ties {found['ties']}, loses {found['losses']}"
-    console.print(f"B − A {found['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}: {word}; {counts}.", highlight=False)
+    console.print(f"B − A {found['difference']:+.1f} points, {told}; {counts}.", highlight=False)
 
 
 def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:

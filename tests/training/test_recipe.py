@@ -3,9 +3,10 @@
 import os
 
 import pytest
+import yaml
 
 from sgd_hf.core.errors import InputError
-from sgd_hf.training.recipe import read_recipe
+from sgd_hf.training.recipe import as_run, read_keys, read_recipe
 
 
 def test_a_recipe_gives_the_student_and_trls_arguments(recipe, tmp_path):
@@ -57,6 +58,8 @@ def test_a_recipe_like_another_says_only_what_differs(recipe, tmp_path):
     part.write_text(f"like: {os.path.relpath(whole, part.parent)}\nmax_steps: 9\n")
     (student, config), (same, other) = (read_recipe(path, "data", tmp_path) for path in (part, whole))
     assert student == same and student.row_cap == 5 and config.max_steps == 9
+    assert yaml.safe_load(as_run(part)) == read_keys(part) == read_keys(whole) | {"max_steps": 9}, "what is kept with a checkpoint is whole"
+    assert as_run(whole) == whole.read_text()
     assert config.to_dict() | {"max_steps": 7, "logging_dir": ""} == other.to_dict() | {"logging_dir": ""}
 
 

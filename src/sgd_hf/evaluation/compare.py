@@ -25,7 +25,8 @@ def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples
 
     ``difference`` (of the macro means) and ``interval`` (its 95 % paired bootstrap) are in points of 100, b − a; so
     are the ``difference``s of ``tasks``. ``wins`` are episodes in which b scored more. ``regression``: the whole
-    interval lies below 0; never where each task has one episode, which says nothing of the spread. Raises `InputError` where the two do not hold the same episodes, each once.
+    interval lies below 0; never where each task has one episode, which says nothing of the spread. Raises `InputError`
+    where the two do not hold the same episodes, each once.
     """
     olds, news = _by_episode(a, "first"), _by_episode(b, "second")
     if odd := sorted(olds.keys() ^ news.keys()):

@@ -131,6 +131,14 @@ def read_keys(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     return keys
 
 
+def as_run(path: Path) -> str:
+    """The text of a recipe as it runs: the file's own, but all its keys where it is ``like`` another."""
+    import yaml
+
+    text = path.read_text()
+    return text if "like" not in yaml.safe_load(text) else yaml.safe_dump(read_keys(path), sort_keys=False)
+
+
 def refuse_unknown(path: Path, keys: dict[str, Any], known: set[str], where: str = "") -> None:
     """Raise `InputError` with the first key that is not known, and the nearest that is."""
     for key in keys:

@@ -21,7 +21,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError, guarded
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.corpus.build import ROLES
-from sgd_hf.training.recipe import Student, read_recipe
+from sgd_hf.training.recipe import Student, as_run, read_recipe
 from sgd_hf.training.rows import data_folder, learnt_rows, united, variations_of
 
 PROGRESS = "progress.json"
@@ -34,7 +34,7 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
     folder, hub = data_folder(data)
     origin = read_manifest(folder, "build", complete=True)
     student, args = read_recipe(config, data, out)
-    identity = {"recipe": config.read_text(), "data": origin["config"], "rows": origin["summary"]["rows"]}
+    identity = {"recipe": as_run(config), "data": origin["config"], "rows": origin["summary"]["rows"]}
     manifest = out / "manifest.json"
     if manifest.exists():
         done = read_manifest(out, "train")

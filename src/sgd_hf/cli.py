@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     folder(command, "--out", "where the annotations go")
     _teacher_arguments(command)
 
-    command = verb("search", _search, "search paths: train episodes told anew, so that a planner learns to look for what its task names")
+    command = verb("search", _search, "search paths: train episodes told anew, so that an agent learns to look for what its task names")
     folder(command, "--annotations", "what `sgd annotate` wrote, of train episodes")
     command.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="names or paper ids (default: all that have a search)")
     command.add_argument("--targets", type=int, default=5, metavar="N", help="things looked for in an episode, at most (default: 5)")
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--prompts", default="turns", choices=("turns", "paper"), help=(
         "a turn an action (default), or as in the paper the whole state in every prompt: for encoder-decoder students"
     ))  # fmt: skip
-    folder(command, "--search", "what `sgd search` wrote: more rows for the planner", required=False, nargs="+", default=())
+    folder(command, "--search", "what `sgd search` wrote: more rows for planner and flat", required=False, nargs="+", default=())
     command.add_argument("--budget", type=int, metavar="N", help="characters of one prompt at most (default: 5000; 3200 for paper)")
     folder(command, "--out", "where the data set goes")
 

@@ -75,18 +75,22 @@ def test_rooms_are_searched_in_one_order_and_the_first_one_before_any_other(sear
             assert {"open freezer", "open fridge", "open oven"} <= opened
 
 
-def test_a_row_is_what_the_planner_reads_and_ends_with_the_focus(searches):
+@pytest.mark.parametrize(("role", "focus"), [("planner", "focus_on({})"), ("flat", "focus on {}")])
+def test_a_row_is_what_the_role_reads_and_ends_with_the_focus(searches, role, focus):
     for found in searches:
-        answers = [m["content"] for messages, _, _ in search_rows(found) for m in messages if m["role"] == "assistant"]
-        assert answers == [*(segment.subgoal for segment in found.segments), f"focus_on({found.target})"]
-        assert found.description.lower() in next(search_rows(found))[0][0]["content"]
+        steps = {"planner": [s.subgoal for s in found.segments], "flat": [s.action.lower() for s in found.steps]}[role]
+        rows = list(search_rows(found, role))
+        assert [m["content"] for messages, _, _ in rows for m in messages if m["role"] == "assistant"] == [*steps, focus.format(found.target)]
+        assert all(found.description.lower() in messages[0]["content"] for messages, _, _ in rows)
 
 
-def test_the_planner_alone_learns_from_them_and_a_cap_takes_them_as_a_kind(cut, folder, tmp_path):
+def test_planner_and_flat_learn_from_them_and_a_cap_takes_them_as_a_kind(cut, folder, searches, tmp_path):
     plain_rows, more = build([cut], tmp_path / "plain")["rows"], build([cut], tmp_path / "more", searches=[folder])["rows"]
-    added = more["planner"]["train"] - plain_rows["planner"]["train"]
-    assert added == len(list(read_searches(folder)))
-    assert {**more, "planner": 0} == {**plain_rows, "planner": 0} and more["planner"]["validation"] == plain_rows["planner"]["validation"]
+    for role in ("planner", "flat"):
+        added = more[role]["train"] - plain_rows[role]["train"]
+        assert added == sum(len(list(search_rows(found, role))) for found in searches) >= len(searches)
+        assert more[role]["validation"] == plain_rows[role]["validation"]
+    assert {**more, "planner": 0, "flat": 0} == {**plain_rows, "planner": 0, "flat": 0}
     rows = learnt_rows(tmp_path / "more", Student(role="planner", row_cap=3))["train"]
     assert sum(row["messages"][-1]["content"].startswith("focus_on(") for row in rows) == 3
 

@@ -43,7 +43,7 @@ def build(
 
     ``style``: of the prompts, turns or paper. ``budget``: characters of one prompt, if not the style's own. Both are
     recorded with the rows and needed again by the agent that plays. ``searches``: folders that `search` wrote, of which
-    the planner has more rows; in the style turns alone.
+    planner and flat have more rows; in the style turns alone.
     """
     import datasets
 
@@ -69,11 +69,12 @@ def build(
                 shortened[config] += short
     for folder in searches:
         for found in read_searches(folder):
-            table = tables.setdefault(("planner", HUB_SPLIT[found.episode.split]), [])
             shared = {**to_row(found.episode), "teacher": SEARCH, "prompt_version": Transcript.version}
-            for messages, subgoal, short in search_rows(found, budget):
-                table.append({**shared, "number": len(table), "subgoal": subgoal, "messages": messages})
-                shortened["planner"] += short
+            for role in ("planner", "flat"):
+                table = tables.setdefault((role, HUB_SPLIT[found.episode.split]), [])
+                for messages, subgoal, short in search_rows(found, role, budget):
+                    table.append({**shared, "number": len(table), "subgoal": subgoal, "messages": messages})
+                    shortened[role] += short
     if not seen:
         raise InputError(f"No accepted annotation in {', '.join(map(str, annotations))}; annotate at least one gold path first.")
     characters = {role: max(_size(row["messages"]) for (c, _), rows in tables.items() if c == role for row in rows) for role in ROLES}
@@ -120,12 +121,15 @@ def planner_rows(annotation: Annotation, budget: int = Transcript.budget, style:
         yield from _conversations(transcript, transcript.planner, pursued, COMPLETE, "")
 
 
-def search_rows(search: Search, budget: int = Transcript.budget) -> Iterator[Row]:
-    """The planner's rows of a search path, the focus on what was found last. They are about that focus, where a planner's
-    other rows are about no sub-goal."""
+def search_rows(search: Search, role: str, budget: int = Transcript.budget) -> Iterator[Row]:
+    """The rows of a search path, the focus on what was found last; of ``role`` planner or flat. They are about that focus,
+    where other rows of these roles are about no sub-goal."""
     transcript = _transcript(search, budget, Transcript)
-    pursued = _pursued(transcript, search.segments, search.steps)
-    yield from _conversations(transcript, transcript.planner, pursued, search.answer, search.answer)
+    if role == "planner":
+        read, answers, last = transcript.planner, _pursued(transcript, search.segments, search.steps), search.subgoal
+    else:
+        read, answers, last = transcript.flat, _acted(transcript, search.steps), search.action
+    yield from _conversations(transcript, read, answers, last, search.subgoal)
 
 
 def executor_rows(annotation: Annotation, budget: int = Transcript.budget, style: type[Transcript] = Transcript) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Search paths: how to look for a thing that a task names where nothing tells its place.
 
-A gold path goes straight to where the oracle knows a thing to be, so that its rows teach no planner to look for one.
+A gold path goes straight to where the oracle knows a thing to be, so that its rows teach no one to look for it.
 Here the real simulator of a train episode is searched, and the episode is told anew with hindsight: its description
 names another thing, one that comes into sight at the end. The path is that of the gold path up to where it began to open
 things; then what the gold paths open in that room, in an order of the episode's own; then room after room, in `ORDER`.
@@ -52,9 +52,14 @@ class Search:
     target: str
 
     @property
-    def answer(self) -> str:
+    def subgoal(self) -> str:
         """What the planner should write when it has found the thing."""
         return str(Subgoal("focus_on", (self.target,)))
+
+    @property
+    def action(self) -> str:
+        """What the flat baseline should write then."""
+        return f"focus on {self.target}"
 
 
 @dataclass(frozen=True)

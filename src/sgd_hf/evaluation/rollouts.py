@@ -70,7 +70,12 @@ def evaluate(
 
 
 def read_rollouts(folder: Path) -> list[Rollout]:
-    """The rollouts of a complete evaluation folder."""
+    """The rollouts of a complete evaluation folder, or of the folder ``rollouts`` of a release."""
+    if (folder / "results.json").exists():
+        import pyarrow.parquet
+
+        tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet")))
+        return [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
     return list(read_rows(folder, STAGE, lambda row: from_row(Rollout, row)))
 
 

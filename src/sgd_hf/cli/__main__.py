@@ -1,0 +1,3 @@
+from sgd_hf.cli import main
+
+main()

@@ -158,7 +158,15 @@ def test_a_changed_configuration_is_refused_with_its_key(folder, change):
     assert (folder / "rows.jsonl").read_bytes() == before
 
 
-BAD = [{"tasks": ["find-nothing"]}, {"split": "validation"}, {"per_task": 0}, {"workers": 0}, {"simplification": "hard"}]
+def test_scattered_variations_are_a_choice_that_grows_and_lies_over_the_whole_split(tmp_path):
+    scattered = collect(tmp_path / "gold", **{**ARGUMENTS, "tasks": TASKS[:1], "scatter": True})
+    assert scattered["tasks"].keys() == {TASKS[0]}
+    own = [(TASKS[0], v) for v in tasks.variations(TASKS[0], "train")]
+    held = sorted((gold.episode.task, gold.episode.variation) for gold in read_gold(tmp_path / "gold"))
+    assert held == sorted(tasks.scattered(own)[:2]) != own[:2]
+
+
+BAD = [{"scatter": True, "per_task": None}, {"tasks": ["find-nothing"]}, {"split": "validation"}, {"per_task": 0}, {"workers": 0}, {"simplification": "hard"}]
 
 
 @pytest.mark.parametrize("change", BAD)

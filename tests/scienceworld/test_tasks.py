@@ -61,3 +61,12 @@ def test_a_simplification_that_the_simulator_would_choke_on_is_refused(task, sim
 def test_an_unknown_split_is_refused():
     with pytest.raises(InputError, match="train, dev, test"):
         tasks.variations("boil", "validation")
+
+
+@pytest.mark.parametrize("name", ["mendelian-genetics-unknown-plant", "chemistry-mix-paint-secondary-color"])
+def test_scattered_keeps_all_in_an_order_that_a_smaller_set_shares(name):
+    train = [(name, v) for v in tasks.variations(name, "train")]
+    order = tasks.scattered(train)
+    assert sorted(order) == train != order
+    assert tasks.scattered(reversed(train)) == order == tasks.scattered([*train, *train])
+    assert tasks.scattered(train[::2]) == [one for one in order if one in train[::2]]

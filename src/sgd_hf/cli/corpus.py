@@ -11,6 +11,7 @@ def collect(command: Command) -> Run:
     command.add_argument("--split", required=True, choices=("train", "dev", "test"))
     command.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="names or paper ids (default: all 30)")
     command.add_argument("--per-task", type=int, metavar="N", help="the first N variations of each task (default: all)")
+    command.add_argument("--scatter", action="store_true", help="not the first N but any: the first may all ask for one thing")
     command.add_argument("--simplification", default="easy", help="the simulator's (default: easy)")
     command.add_argument("--no-teleport", action="store_true", help="keep walks as they are")
     simulators(command)
@@ -19,7 +20,7 @@ def collect(command: Command) -> Run:
     def run(a: argparse.Namespace) -> None:
         from sgd_hf.corpus.collect import collect, print_summary
 
-        print_summary(collect(a.out, a.split, a.tasks, a.per_task, a.workers, a.simplification, not a.no_teleport))
+        print_summary(collect(a.out, a.split, a.tasks, a.per_task, a.workers, a.simplification, not a.no_teleport, a.scatter))
 
     return run
 

@@ -63,19 +63,24 @@ def collect(
     workers: int = 2,
     simplification: str = "easy",
     teleport: bool = True,
+    scatter: bool = False,
 ) -> dict[str, Any]:
     """Write the stage folder ``out`` and return its summary; the same call resumes.
 
-    The first ``per_task`` variations of ``split`` (all when None) of each of ``tasks`` (names or paper ids, all 30
-    when empty).
+    ``per_task`` variations of ``split`` (all when None) of each of ``tasks`` (names or paper ids, all 30 when empty):
+    the first ones, or with ``scatter`` the first of them `scattered`, for neighbours are alike.
     """
     if workers < 1 or (per_task is not None and per_task < 1):
         raise InputError("The numbers of workers and of variations per task must be at least 1.")
+    if scatter and per_task is None:
+        raise InputError("--scatter says which of a task's variations to take; say how many by --per-task.")
     names = list(dict.fromkeys(catalogue.find(task).name for task in tasks or catalogue.TASKS))
-    episodes = [catalogue.episode(name, v, simplification) for name in names for v in catalogue.variations(name, split)[:per_task]]
+    places = [[(name, variation) for variation in catalogue.variations(name, split)] for name in names]
+    chosen = [place for own in places for place in sorted(catalogue.scattered(own)[:per_task] if scatter else own[:per_task])]
+    episodes = [catalogue.episode(*place, simplification) for place in chosen]
     teleport = teleport and (simplification == "easy" or "teleportAction" in simplification)
     config = {"split": split, "tasks": names, "per_task": per_task, "simplification": simplification, "teleport": teleport}
-    config |= {"rewrites": REWRITES, **provenance()}
+    config |= {"rewrites": REWRITES, **provenance(), **({"scatter": True} if scatter else {})}
     with Store(out, STAGE, config) as store:
         owed = [(episode, teleport) for episode in episodes if episode.key not in store.keys]
         with Pool(workers, EPISODE_TIMEOUT_S) as pool, progress("collect", len(episodes), len(store.keys)) as advance:

@@ -6,6 +6,8 @@ so that whatever reads one need not ask a JVM. With N variations and g = N // 4,
 """
 
 import difflib
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sgd_hf.core.errors import InputError
@@ -83,6 +85,13 @@ def variations(task: str, split: str) -> range:
     if split not in SPLITS:
         raise InputError(f"Unknown split {split!r}; the simulator has {', '.join(SPLITS)}.")
     return _range(find(task).variations, split)
+
+
+def scattered(variations: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Some (task, variation), each once, in the order of their digests. The simulator numbers alike ones side by side (the
+    first 12 train variations of chemistry-mix-paint-secondary-color all ask for green), so that the first of a task
+    teach less than any others; and a smaller choice from the front is part of a larger one."""
+    return sorted(set(variations), key=lambda one: hashlib.sha256(f"{one[0]}/{one[1]}".encode()).hexdigest())
 
 
 def split_of(task: str, variation: int) -> str:

@@ -5,13 +5,13 @@ machine; episodes are taken in the order of their digests, so that a smaller cho
 accident of the simulator's numbering decides. No row is cut, and the rows of an episode stay together.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import InputError
+from sgd_hf.scienceworld.tasks import scattered
 from sgd_hf.training.recipe import FIRST, Student
 
 Variation = tuple[str, int]
@@ -90,7 +90,7 @@ def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.
     """How often each episode is learnt from in an epoch; those not at all are left out. ``cap``: at most so many episodes
     a task (0: all). ``power``: a task of n episodes gets a share in proportion to n ** power, of as many as there are."""
     tasks: Mapping[str, list[Variation]] = defaultdict(list)
-    for episode in sorted(set(episodes), key=_digest):
+    for episode in scattered(episodes):
         if not cap or len(tasks[episode[0]]) < cap:
             tasks[episode[0]].append(episode)
     total, weight = sum(map(len, tasks.values())), sum(len(own) ** power for own in tasks.values())
@@ -119,7 +119,3 @@ def _places(episodes: Iterable[Variation]) -> dict[Variation, list[int]]:
     for i, episode in enumerate(episodes):
         places[episode].append(i)
     return places
-
-
-def _digest(episode: Variation) -> str:
-    return hashlib.sha256(f"{episode[0]}/{episode[1]}".encode()).hexdigest()

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sgd_hf.core.errors import InputError, StoreError
-from sgd_hf.core.records import Step
+from sgd_hf.core.records import GoldPath, Step, from_row
 from sgd_hf.corpus.collect import collect, gold_row, read_gold, rewrite
 from sgd_hf.scienceworld import tasks
 from sgd_hf.scienceworld.environment import ScienceWorld, play
@@ -158,6 +158,16 @@ def test_a_changed_configuration_is_refused_with_its_key(folder, change):
     assert (folder / "rows.jsonl").read_bytes() == before
 
 
+def test_a_name_that_two_things_in_sight_share_is_not_taken():
+    """Both planes hold the block in their turn: `move wood block to inclined plane`, as its answer has it, would mean the first."""
+    with ScienceWorld() as env:
+        gold = from_row(GoldPath, gold_row(env, (tasks.episode("inclined-plane-determine-angle", 9), True))["gold"])
+    assert "names" in gold.rewrites
+    for plane in ("inclined plane b", "inclined plane f"):
+        seen = [step.observation for step in gold.steps if step.action.lower() == f"look at {plane}"]
+        assert "wood block" in seen[0] and "at the bottom" in seen[-1]
+
+
 def test_scattered_variations_are_a_choice_that_grows_and_lies_over_the_whole_split(tmp_path):
     scattered = collect(tmp_path / "gold", **{**ARGUMENTS, "tasks": TASKS[:1], "scatter": True})
     assert scattered["tasks"].keys() == {TASKS[0]}
@@ -166,7 +176,14 @@ def test_scattered_variations_are_a_choice_that_grows_and_lies_over_the_whole_sp
     assert held == sorted(tasks.scattered(own)[:2]) != own[:2]
 
 
-BAD = [{"scatter": True, "per_task": None}, {"tasks": ["find-nothing"]}, {"split": "validation"}, {"per_task": 0}, {"workers": 0}, {"simplification": "hard"}]
+BAD = [
+    {"scatter": True, "per_task": None},
+    {"tasks": ["find-nothing"]},
+    {"split": "validation"},
+    {"per_task": 0},
+    {"workers": 0},
+    {"simplification": "hard"},
+]
 
 
 @pytest.mark.parametrize("change", BAD)

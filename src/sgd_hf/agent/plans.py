@@ -23,8 +23,10 @@ _NAME = re.compile(r"[^(),:]+")
 _PHRASE = re.compile(r"[^;:,()\n]+")
 _ODD = re.compile(r"[^a-z0-9_ ]")
 _JOINTS = (" in ", " on ")
-_REPEATED = ("wait", "put", "time")
+_REPEATED = ("wait", "put", "time", "connect")
 """verbs that gold paths repeat at once, beside those that report"""
+_AGAIN = ("put", "watch")
+"""verbs that help though their post-condition holds: one more of its kind, a last look"""
 
 
 def draws(*of: object) -> random.Random:
@@ -66,7 +68,7 @@ def alternatives(transcript: Transcript) -> str:
 
 def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
     state = transcript.state
-    if subgoal.verb != "put" and reached(subgoal, state.look, state.inventory):  # a put may be of one more of its kind
+    if subgoal.verb not in _AGAIN and reached(subgoal, state.look, state.inventory):
         return False
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False

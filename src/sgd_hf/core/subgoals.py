@@ -135,6 +135,13 @@ def _cooled(args: tuple[str, ...], look: str, inventory: str) -> bool:
     return _inside(args[1], args[2], look)
 
 
+def _slid(args: tuple[str, ...], look: str, inventory: str) -> bool | None:
+    """A block on this inclined plane has come to its end; None for other things, of which nothing says when to stop."""
+    if not args[0].startswith("inclined plane"):
+        return None
+    return bool(re.search(rf"(?<!\w){re.escape(plain(args[0]))}, with: [^:\n]* at bottom of plane\b", plain(look)))
+
+
 def _filled(args: tuple[str, ...], look: str, inventory: str) -> bool:
     return _inside("water", args[0], inventory)
 
@@ -155,7 +162,7 @@ VERBS: dict[str, Verb] = {
     "measure": Verb(1, 1, "examine a thing and take its temperature, again and again as it changes", "measure(ice)", reports=True),
     "monitor": Verb(1, 1, "take a thing's temperature and wait, in turns", "monitor(apple juice)", reports=True),
     "examine": Verb(1, 1, "examine a thing once", "examine(chocolate)", reports=True),
-    "watch": Verb(1, 1, "look at a thing again and again as it changes", "watch(inclined plane b)", reports=True),
+    "watch": Verb(1, 1, "look at a thing again and again as it changes", "watch(inclined plane b)", check=_slid, reports=True),
     "time": Verb(2, 2, "put the block on the inclined plane and start the stopwatch", "time(steel block, inclined plane b)"),
     "read_time": Verb(1, 1, "stop the stopwatch and read it", "read_time(stopwatch)", reports=True),
     "read": Verb(1, 1, "take a text and read it", "read(recipe)", reports=True),

@@ -123,6 +123,15 @@ def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
         assert not allowed.fullmatch(text)
 
 
+def test_what_shows_nothing_may_still_be_done_again():
+    """A connected wire looks as before; three parts of a circuit are connected at once in a gold path."""
+    kept = transcript()
+    kept.begin("connect(orange, table, red box)")
+    kept.act("connect orange terminal 1 to table", "terminal 1 on orange is now connected to table", kept.state)
+    kept.end("ended")
+    assert regex.compile(alternatives(kept)).fullmatch("connect(red box, orange, table)")
+
+
 def test_a_recited_plan_never_asks_the_planner_and_stops_with_its_last_subgoal():
     kept = transcript()
     asked = drive(hierarchical(kept, Patience(), recited(["examine(chair)", "wait(1)"])), (), ["examine chair", END, "wait", END])

@@ -68,10 +68,10 @@ def test_a_canonical_subgoal_is_what_the_executor_reads():
 
 
 STALLS = {
-    "budget": (Patience(actions=3), [f"look at {n}" for n in range(9)], {}, 3, "took more than 3 actions"),
+    "budget": (Patience(actions=3), [f"open {n}" for n in range(9)], {}, 3, "took more than 3 actions"),
     "rejections": (Patience(repair=False), ["open a", "open b", "open c"], {"open a": NO, "open b": NO}, 2, f"open b -> {NO}"),
     "repeats": (Patience(), ["open a"], {"open a": "It is stuck."}, 4, "open a -> It is stuck."),
-    "waiting": (Patience(actions=6), ["wait"], {}, 6, "took more than 6 actions"),
+    "refused": (Patience(actions=6, rejections=9, repair=False), ["wait"], {"wait": NO}, 6, "took more than 6 actions"),
 }
 
 
@@ -83,6 +83,13 @@ def test_a_stalled_subgoal_is_stopped_and_the_planner_told_why(case):
     assert fates(transcript)[0] == ("examine(a)", after, "stalled")
     second = planner_prompts(requests)[1]
     assert second.endswith(f"\nwent wrong: examine(a){'' if 'took' in wrong else ':'} {wrong}")
+
+
+@pytest.mark.parametrize("action", ["wait", "look at a"])
+def test_time_that_passed_under_a_subgoal_ends_it_and_nothing_went_wrong(action):
+    requests, transcript = drive(hierarchical, Patience(actions=6), {"planner": ["examine(a)"], "executor": [action]}, steps=15)
+    assert fates(transcript)[0] == ("examine(a)", 6, "ended")
+    assert "went wrong" not in planner_prompts(requests)[1]
 
 
 def test_a_rejection_in_between_does_not_count():

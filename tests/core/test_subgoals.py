@@ -14,7 +14,8 @@ LOOK = """This room is called the kitchen. In it, you see:
 \ta freezer. The freezer door is closed. 
 \ta sink, which is turned off. In the sink is: nothing.
 \ta stove, which is turned on. On the stove is: a metal pot (containing a substance called water).
-\tan inclined plane A
+\tan inclined plane A, with:  a wood block at the bottom of the plane
+\tan inclined plane B, with:  a brick approximately 9% down the plane
 \tan inclined plane with a unknown material A surface
 You also see:
 \tA door to the outside (that is closed)
@@ -85,7 +86,7 @@ def test_what_is_in_sight_is_grounded(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["pick_up(thermometer)", "pick_up(green apple)", "watch(inclined plane b)", "put(apple, red box)", "open(door in roof)"]
+    "text", ["pick_up(thermometer)", "pick_up(green apple)", "watch(inclined plane c)", "put(apple, red box)", "open(door in roof)"]
 )
 def test_what_is_not_in_sight_is_not_grounded(text: str) -> None:
     assert not grounded(parse(text), LOOK + INVENTORY)
@@ -103,6 +104,7 @@ def test_what_is_not_in_sight_is_not_grounded(text: str) -> None:
         ("close(door to outside)", True), ("close(cupboard)", False),
         ("heat(water, metal pot, stove)", True), ("heat(milk, glass cup, stove)", False),
         ("cool(water, metal pot, freezer)", False), ("fill(glass cup)", False),
+        ("watch(inclined plane a)", True), ("watch(inclined plane b)", None), ("watch(counter)", None),
         ("measure(water)", None), ("focus_on(orange)", None),
     ],
 )  # fmt: skip

@@ -61,7 +61,8 @@ def test_no_segment_looks_ahead(gold: GoldPath) -> None:
 @each_task
 def test_a_post_condition_is_not_met_before_the_segment_ends(gold: GoldPath) -> None:
     for s in segment(gold):
-        states = [reached(parse(s.subgoal), step.look, step.inventory) for step in gold.steps[s.start : s.end - 1]]
+        before = 2 if s.subgoal.startswith("watch(") else 1  # the oracle looks once more where the block has come to its end
+        states = [reached(parse(s.subgoal), step.look, step.inventory) for step in gold.steps[s.start : s.end - before]]
         assert True not in states, s.subgoal
 
 

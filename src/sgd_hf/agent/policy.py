@@ -170,7 +170,7 @@ def _pursue(
         last = (action, reply.observation)
         if rejections >= patience.rejections or repeats >= patience.repeats and not action.startswith(PATIENT):
             return "stalled", f"{subgoal}: {action} -> {reply.observation}", None
-    if last and last[0].startswith(PATIENT):  # time has passed, as it should
+    if last and last[0].startswith(PATIENT) and not rejections:  # time has passed, as it should
         return "ended", "", None
     return "stalled", f"{subgoal} took more than {patience.actions} actions", None
 

@@ -136,10 +136,8 @@ def _cooled(args: tuple[str, ...], look: str, inventory: str) -> bool:
 
 
 def _slid(args: tuple[str, ...], look: str, inventory: str) -> bool | None:
-    """A block on this inclined plane has come to its end; None for other things, of which nothing says when to stop."""
-    if not args[0].startswith("inclined plane"):
-        return None
-    return bool(re.search(rf"(?<!\w){re.escape(plain(args[0]))}, with: [^:\n]* at bottom of plane\b", plain(look)))
+    """A block has come to the end of its inclined plane; of all else that is watched nothing says when to stop."""
+    return bool(re.search(rf"(?<!\w){re.escape(plain(args[0]))}, with: [^:\n]* at bottom of plane\b", plain(look))) or None
 
 
 def _filled(args: tuple[str, ...], look: str, inventory: str) -> bool:

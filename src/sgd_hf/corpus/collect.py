@@ -76,9 +76,9 @@ def collect(
     if scatter and per_task is None:
         raise InputError("--scatter says which of a task's variations to take; say how many by --per-task.")
     names = list(dict.fromkeys(catalogue.find(task).name for task in tasks or catalogue.TASKS))
-    places = [[(name, variation) for variation in catalogue.variations(name, split)] for name in names]
-    chosen = [place for own in places for place in sorted(catalogue.scattered(own)[:per_task] if scatter else own[:per_task])]
-    episodes = [catalogue.episode(*place, simplification) for place in chosen]
+    order = catalogue.scattered if scatter else list
+    chosen = [sorted(order((name, v) for v in catalogue.variations(name, split))[:per_task]) for name in names]
+    episodes = [catalogue.episode(*place, simplification) for places in chosen for place in places]
     teleport = teleport and (simplification == "easy" or "teleportAction" in simplification)
     config = {"split": split, "tasks": names, "per_task": per_task, "simplification": simplification, "teleport": teleport}
     config |= {"rewrites": REWRITES, **provenance(), **({"scatter": True} if scatter else {})}

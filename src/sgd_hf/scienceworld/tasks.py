@@ -87,11 +87,11 @@ def variations(task: str, split: str) -> range:
     return _range(find(task).variations, split)
 
 
-def scattered(variations: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+def scattered(places: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """Some (task, variation), each once, in the order of their digests. The simulator numbers alike ones side by side (the
     first 12 train variations of chemistry-mix-paint-secondary-color all ask for green), so that the first of a task
     teach less than any others; and a smaller choice from the front is part of a larger one."""
-    return sorted(set(variations), key=lambda one: hashlib.sha256(f"{one[0]}/{one[1]}".encode()).hexdigest())
+    return sorted(set(places), key=lambda place: hashlib.sha256(f"{place[0]}/{place[1]}".encode()).hexdigest())
 
 
 def split_of(task: str, variation: int) -> str:

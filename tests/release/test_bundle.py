@@ -147,6 +147,17 @@ def test_releasing_again_replaces(scored, tmp_path):
     assert not (tmp_path / "agent" / "stray").exists() and not list(tmp_path.glob("*.part"))
 
 
+def test_a_light_release_plays_and_can_be_checked(bundle, scored, tmp_path):
+    """It is a part of the whole one, byte for byte but for the cards, which name no more than is there."""
+    release(scored, tmp_path, light=True)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {name.split("/")[0] for name in found} == {"planner", "executor", "flat", "agent", "rollouts", "SCORES.md"}
+    assert {name for name in found if name.startswith("flat/")} == {"flat/sgd.json"}
+    assert "traces/" not in (tmp_path / "rollouts" / "README.md").read_text() and not any("/traces/" in name for name in found)
+    for name in found - {"rollouts/README.md"}:
+        assert (tmp_path / name).read_bytes() == (bundle / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(
     ("lacking", "error", "said"),
     [("planner", CheckpointError, "planner"), ("data", StoreError, "sgd build"), ("evaluation", StoreError, "sgd evaluate")],

@@ -17,6 +17,9 @@ def release(command: Command) -> Run:
     command.add_argument(
         "--readme", type=Path, metavar="FILE", help="where the scores are written between <!-- scores --> and <!-- /scores -->"
     )
+    command.add_argument("--light", action="store_true", help=(
+        "without dataset, metric, demo, traces and the weights of flat: small enough to lie beside the code"
+    ))  # fmt: skip
     command.add_argument("--org", default="", metavar="ORG", help="publish them: the organisation or user on the Hub")
     command.add_argument(
         "--name", default="", metavar="NAME", help="of the student, in the repositories' names (default: the base model's)"
@@ -43,7 +46,9 @@ def release(command: Command) -> Run:
             return
         if a.folder is None:
             raise InputError("Give the folder of a run to release, or --verify with the id of a published artifact.")
-        artifacts = release(a.folder, a.out or a.folder / "release", a.org, a.name, a.readme)
+        if a.light and a.org:
+            raise InputError("A release on the Hub is whole: leave out --light, or --org.")
+        artifacts = release(a.folder, a.out or a.folder / "release", a.org, a.name, a.readme, a.light)
         if not a.org:
             for made in artifacts:
                 say(str(made.folder))

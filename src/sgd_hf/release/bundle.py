@@ -35,16 +35,17 @@ from sgd_hf.release.tables import EPISODES, episodes, rollouts_tables, statistic
 from sgd_hf.release.training import described, student_of
 
 
-def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path | None = None) -> list[Artifact]:
+def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path | None = None, light: bool = False) -> list[Artifact]:
     """Stage the release of a run in ``out``, in the order in which it is pushed. ``org``: for which the cards name
     repositories instead of folders; ``student``: the last part of their names, if not the base model's; ``readme``: a
-    file that shows the scores between two marks."""
+    file that shows the scores between two marks; ``light``: no more than what plays and what its scores were computed
+    from, so that it may lie beside the code."""
     results, rollouts = _scores(run)
     modules = [module for module in MODULES if (run / module).is_dir()]
     student = student or student_of(run / modules[0]) if modules else ""
     names: Names = {name: identify(name, org, student) for name in ORDER if name not in MODULES or name in modules}
-    if not rollouts:
-        names = {name: id for name, id in names.items() if name not in ("rollouts", "demo")}
+    absent = {*(() if rollouts else ("rollouts", "demo")), *(("metric", "demo") if light else ())}
+    names = {name: id for name, id in names.items() if name not in absent}
     for module in modules:
         refuse_unsafe(run / module, (*CHECKPOINT, *HUB, *STAGE))
     agent = SubgoalAgent.of(run, beside="../")  # refuses a run without its modules, or with ones that do not go together
@@ -54,12 +55,14 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
     }
     fill["dataset"] = lambda folder: _dataset(run / "data", folder, names)
     fill["agent"] = lambda folder: _agent(agent, folder, results, names, org)
-    fill["rollouts"] = lambda folder: _rollouts(folder, rollouts, results, names)
+    fill["rollouts"] = lambda folder: _rollouts(folder, rollouts, results, names, traced=not light)
     fill["metric"] = _metric
     fill["demo"] = lambda folder: space(folder, rollouts)
+    if light:
+        fill["flat"] = lambda folder: shutil.copy2(run / "flat" / "sgd.json", folder)
 
     made = []
-    for name in names:
+    for name in (name for name in names if not (light and name == "dataset")):
         artifact = Artifact(name, out / name, names[name])
         _whole(artifact.folder, fill[name])
         refuse_unsafe(artifact.folder, artifact.layout)
@@ -174,11 +177,12 @@ def _dataset(data: Path, folder: Path, names: Names) -> None:
     dataset_card(configs, manifest, found, names).save(folder / "README.md")
 
 
-def _rollouts(folder: Path, rollouts: list[Rollout], results: dict[str, Any], names: Names) -> None:
+def _rollouts(folder: Path, rollouts: list[Rollout], results: dict[str, Any], names: Names, traced: bool = True) -> None:
     files = rollouts_tables(folder, rollouts)
-    traces(folder, rollouts)
+    if traced:
+        traces(folder, rollouts)
     write_json(folder / "results.json", results)
-    rollouts_card(files, len(rollouts), results, names).save(folder / "README.md")
+    rollouts_card(files, len(rollouts), results, names, traced).save(folder / "README.md")
 
 
 def _metric(folder: Path) -> None:

@@ -81,14 +81,15 @@ def dataset_card(configs: list[dict[str, Any]], manifest: dict[str, Any], statis
     return _dataset_card("dataset.md", data, names, configurations=CONFIGURATIONS, **facts)
 
 
-def rollouts_card(files: list[dict[str, str]], count: int, results: dict[str, Any], names: Names) -> DatasetCard:
-    """The card of an evaluation's rollouts; ``files`` are the ``data_files`` of their one configuration."""
+def rollouts_card(files: list[dict[str, str]], count: int, results: dict[str, Any], names: Names, traced: bool) -> DatasetCard:
+    """The card of an evaluation's rollouts; ``files`` are the ``data_files`` of their one configuration, ``traced`` says
+    whether their traces are beside them."""
     data = DatasetCardData(
         license="apache-2.0", language=["en"], pretty_name="ScienceWorld rollouts", tags=[*TAGS, "rollouts", "agent-traces"],
         size_categories=_size(count), configs=[{"config_name": "rollouts", "default": True, "data_files": files}],
     )  # fmt: skip
     splits = [file["split"] for file in files]
-    return _dataset_card("rollouts.md", data, names, scores=scores_table(results, ""), splits=splits, note=results["note"])
+    return _dataset_card("rollouts.md", data, names, scores=scores_table(results, ""), splits=splits, note=results["note"], traced=traced)
 
 
 def eval_results(folder: Path, name: str, results: dict[str, Any], names: Names, org: str) -> None:

@@ -67,6 +67,22 @@ def test_a_journal_beside_the_rows_is_kept_mended_and_closed_with_them(tmp_path)
     assert [row["text"] for row in read_rows(tmp_path / "a", "collect", journal="raw")] == ["ü"]
 
 
+def test_a_manifest_that_a_full_disk_cut_short_does_not_block_its_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json.part").write_text("{")
+    assert len(list(read_rows(filled(tmp_path / "a"), "collect"))) == 3
+
+
+def test_a_row_of_another_shape_is_named_by_file_and_line(tmp_path):
+    def decode(row):
+        if row["n"] == 1:
+            raise StoreError("no such thing.")
+        return row
+
+    with pytest.raises(StoreError, match=r"line 2 of .*rows\.jsonl: no such thing"):
+        list(read_rows(filled(tmp_path / "a"), "collect", decode))
+
+
 def test_the_only_row_torn_leaves_an_empty_file(tmp_path):
     folder = filled(tmp_path / "a", 1)
     (folder / "rows.jsonl").write_bytes((folder / "rows.jsonl").read_bytes()[:-1])

@@ -201,6 +201,14 @@ def test_arguments_occur_in_the_trajectory_or_are_rejected(path) -> None:
     assert isinstance(found, Rejected) and "'ceramic dragon', an argument of heat" in found.reason
 
 
+@pytest.mark.parametrize("subgoal", [
+    "pick_up(magic wand in kitchen)", "pick_up(magic wand 3)", "focus_on(answer box a)", "focus_on(answer box b)",
+    "heat(dragon substance, metal pot, stove)",
+])  # fmt: skip
+def test_what_is_left_of_an_invented_name_is_no_name(path, subgoal) -> None:
+    assert isinstance(ground([Segment(subgoal, 0, len(path.steps))], path), Rejected)
+
+
 def test_wait_says_how_long_its_segment_waits(path) -> None:
     whole = len(path.steps)
     assert ground([Segment("wait(99)", whole - 3, whole)], path) == (Segment("wait(12)", whole - 3, whole),)

@@ -188,6 +188,15 @@ def test_reparse_reads_the_stored_answers_by_the_present_parser(gold: Path, tmp_
     assert (out / "answers.jsonl").read_bytes() == answers and not (out / ".reparse").exists()
 
 
+def test_reparse_of_other_gold_paths_is_refused_before_anything_is_read(gold: Path, tmp_path: Path) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    with Store(tmp_path / "other", "collect", {"split": "dev"}) as store:
+        store.finish({"accepted": 0})
+    with pytest.raises(StoreError, match="other gold paths"):
+        reparse(tmp_path / "other", tmp_path / "out", RuleTemplate())
+    assert not (tmp_path / "out" / ".reparse").exists()
+
+
 def test_shards_merge_to_what_one_run_gives(gold: Path, tmp_path: Path) -> None:
     whole = annotate(gold, tmp_path / "whole", Confused(), repairs=1)
     teachers = [Confused() for _ in range(4)]

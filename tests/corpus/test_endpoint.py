@@ -139,7 +139,27 @@ def test_a_server_that_ignores_schemas_is_found_out_before_anything_is_paid(fold
         assert annotate(folder, tmp_path / "out", teacher(server))["accepted"] == 12
 
 
-def test_free_text_needs_no_canary_and_a_grammar_goes_to_vllm_only(folder, golds, tmp_path):
+def test_a_server_that_was_mended_proves_itself_anew(folder, tmp_path):
+    mended = False
+    with TeacherServer(lambda request: obedient(request) if mended else "yes") as server:
+        for _ in range(2):
+            with pytest.raises(InputError, match="does not honour"):
+                annotate(folder, tmp_path / "out", teacher(server))
+        mended = True
+        found = annotate(folder, tmp_path / "out", teacher(server))
+        assert (found["accepted"], found["usage"]["re_asks"], server.requests) == (12, 0, 3 + 12)
+
+
+@pytest.mark.parametrize("template", ["paper", "labels"])
+def test_a_server_that_refuses_everything_rejects_no_path(folder, tmp_path, template):
+    with TeacherServer(lambda request: (400, {"error": {"message": "seed is not supported"}})) as server:
+        with pytest.raises(InputError, match=r"test question .*seed is not supported"):
+            annotate(folder, tmp_path / "out", teacher(server, template))
+        assert server.requests == 1
+    assert not lines(tmp_path / "out" / "rows.jsonl")
+
+
+def test_free_text_asks_for_no_structure_and_a_grammar_goes_to_vllm_only(folder, golds, tmp_path):
     seen = []
 
     def answer(request):
@@ -149,7 +169,7 @@ def test_free_text_needs_no_canary_and_a_grammar_goes_to_vllm_only(folder, golds
 
     with TeacherServer(answer) as server:
         annotate(folder, tmp_path / "paper", teacher(server, "paper"))
-        assert len(seen) == 12 and not any("response_format" in request or "structured_outputs" in request for request in seen)
+        assert len(seen) == 1 + 12 and not any("response_format" in request or "structured_outputs" in request for request in seen)
         seen.clear()
         annotate(folder, tmp_path / "labels", teacher(server, grammar=True))
     assert all("response_format" not in request and "root ::=" in request["structured_outputs"]["grammar"] for request in seen)
@@ -178,6 +198,20 @@ def test_an_answer_that_was_cut_off_is_asked_again(folder, tmp_path):
     with TeacherServer(answer) as server:
         found = annotate(folder, tmp_path / "out", teacher(server), repairs=1)
     assert found["repaired"] == {"re-ask": 12}
+
+
+def test_what_stays_cut_off_is_not_taken_for_the_whole(golds, tmp_path):
+    """The text of a free answer reads well up to where it was cut; the fallback would stretch its last sub-goal to the end."""
+    folder = gold_folder(tmp_path / "gold", golds)
+    whole = recording(golds, TEMPLATES["paper"])
+
+    def answer(request):
+        text = whole(request)
+        return text[: len(text) * 2 // 3], "length"
+
+    with TeacherServer(answer) as server:
+        found = annotate(folder, tmp_path / "out", teacher(server, "paper"), repairs=1)
+    assert (found["accepted"], found["rejected"]) == (0, len(golds)) and "token limit" in next(iter(found["reasons"]))
 
 
 def test_a_server_that_fails_stops_the_run_and_what_was_answered_stays(folder, tmp_path, monkeypatch):
@@ -230,7 +264,9 @@ def test_wrong_keys_and_models_are_one_sentence(folder, tmp_path, monkeypatch):
         assert KEY not in str(caught.value) and server.requests == 1
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://user:password@host/v1", "https://host/v1?key=1", "ftp://host/v1"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "http://user:password@host/v1", "https://host/v1?key=1", "ftp://host/v1", "http://[::1/v1"]
+)
 def test_urls_that_cannot_be_used_or_could_hold_a_secret(url):
     with pytest.raises(InputError, match="--base-url"):
         EndpointTeacher(url, "tiny", TEMPLATES["paper"])

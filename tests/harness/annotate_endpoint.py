@@ -50,8 +50,8 @@ def recording(golds, template, wrong=lambda number: False):
 
     def answer(request):
         found = texts.get(prompt(request["messages"]))
-        if found is None:  # a re-ask: its words depend on what was wrong
-            found = next(text for description, text in texts.items() if description in request["messages"][-1]["content"])
+        if found is None:  # a re-ask: its words depend on what was wrong; or the canary
+            found = next((text for description, text in texts.items() if description in request["messages"][-1]["content"]), "yes")
         return found
 
     return answer

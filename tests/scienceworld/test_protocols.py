@@ -11,24 +11,26 @@ from sgd_hf.scienceworld.tasks import TASKS, split_of
 
 # A digest that changes makes every published score incomparable: add a protocol under a new name instead.
 FROZEN = {
-    "paper-271": ("test", 271, "8f990181c81d"),
-    "test-1819": ("test", 1819, "1edfb6f4c9e6"),
-    "dev-mini": ("dev", 89, "7e3a0094f505"),
-    "dev-30": ("dev", 30, "ac8f0308d58c"),
-    "smoke": ("dev", 4, "f9de8386395e"),
-    "quickstart": ("test", 24, "334fa118d1ff"),
+    "paper-271": ("test", 271, 100, "8f990181c81d"),
+    "paper-271-300": ("test", 271, 300, "417fa13c0ee2"),
+    "unseen-211": ("test", 211, 100, "0fc378b93def"),
+    "test-1819": ("test", 1819, 100, "1edfb6f4c9e6"),
+    "dev-mini": ("dev", 89, 100, "7e3a0094f505"),
+    "dev-30": ("dev", 30, 100, "ac8f0308d58c"),
+    "smoke": ("dev", 4, 100, "f9de8386395e"),
+    "quickstart": ("test", 24, 100, "334fa118d1ff"),
 }
 
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_protocols_are_frozen(name):
-    split, count, digest = FROZEN[name]
+    split, count, limit, digest = FROZEN[name]
     made = protocol(name)
     assert (len(made.episodes), made.digest) == (count, digest)
     assert {episode.split for episode in made.episodes} == {split} and made.simplification == "easy"
     assert len(set(made.episodes)) == count
     assert all(split_of(episode.task, episode.variation) == split for episode in made.episodes)
-    assert (made.limit, made.patience) == (100, 50)
+    assert (made.limit, made.patience) == (limit, 50)
 
 
 def test_papers_protocol_has_ten_variations_of_a_task_or_all():

@@ -110,6 +110,16 @@ def test_nothing_survives_the_parent(tmp_path, sign):
     assert "Process Spawn" not in complaint and complaint.count("Traceback") <= 1
 
 
+def test_a_java_that_starts_nothing_is_no_items_result(tmp_path, monkeypatch):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'Could not reserve enough space' >&2; exit 1\n")
+    java.chmod(0o755)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Pool(1) as pool, pytest.raises(SimulatorError, match="did not start ScienceWorld"):
+        list(pool.run(functions.always, ["nothing"]))
+
+
 def test_a_pool_without_java_fails_at_once(monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", "")

@@ -110,7 +110,7 @@ class Store:
                 raise StoreError(
                     f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out."
                 )
-        elif any(p.name != ".lock" and not p.name.startswith("shard-") for p in self.folder.iterdir()):
+        elif any(p.name not in (".lock", "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
             manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
@@ -177,7 +177,7 @@ def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dic
 
 def read_rows(folder: str | Path, stage: str, decode: Callable[[dict[str, Any]], Any] = dict, journal: str = "rows") -> Iterator[Any]:
     """The rows of a complete stage folder, or of a ``journal`` beside them, decoded; a row that ``decode`` refuses
-    (`from_row` does) counts as damaged."""
+    (`from_row` does) is a `StoreError` that names its file and line."""
     read_manifest(folder, stage, complete=True)
     yield from _read(Path(folder) / f"{journal}.jsonl", decode)
 
@@ -248,6 +248,8 @@ def _read(path: Path, decode: Callable[[dict[str, Any]], Any] = dict) -> Iterato
                 row = json.loads(line)
                 row["key"]
                 row = decode(row)
+            except StoreError as error:  # whole, but of another shape
+                raise StoreError(f"line {number} of {path}: {error}") from None
             except (ValueError, KeyError, TypeError):
                 raise StoreError(
                     f"line {number} of {path} is damaged; restore the file, or delete that line and repeat the command that wrote it."

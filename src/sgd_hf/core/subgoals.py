@@ -56,7 +56,8 @@ def _tidy_line(line: str) -> str:
 
 def names(text: str, name: str) -> bool:
     """Whether a name occurs in a text that `plain` wrote, as whole words."""
-    return re.search(rf"(?<!\w){re.escape(plain(name))}(?!\w)", text) is not None
+    wanted = plain(name)  # nothing, of an article alone
+    return bool(wanted) and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None
 
 
 def known(name: str, text: str) -> bool:

@@ -156,8 +156,17 @@ def _told(gold: GoldPath) -> str:
 
 
 def _occurring(arg: str, told: str) -> str | None:
+    """The longest end of an argument that occurs. Where words had to be dropped, what is left must be a name by itself:
+    no number, letter or "substance" (of which every text has some), nor the place of a thing that was invented."""
+    if known(arg, told):
+        return arg
     words = arg.split()
-    return next((name for name in (" ".join(words[k:]) for k in range(len(words))) if known(name, told)), None)
+    for k in range(1, len(words)):
+        name = " ".join(words[k:])
+        bare = len(name) == 1 or name == "substance" or name.replace(".", "").lstrip("-").isdigit()
+        if known(name, told) and not bare and not {"in", "on"} & {words[k - 1], words[k]}:
+            return name
+    return None
 
 
 def _ticks(actions: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -58,12 +59,13 @@ def annotate(
     ``out/shard-i-of-n``. Raises `StoreError` for a folder of another stage, an incomplete one, a changed
     configuration or a shard still at work; `ServerError` and `InputError` where the teacher does not answer.
     """
-    manifest = read_manifest(gold, "collect", complete=True)
-    config = _config(manifest, teacher, repairs)
+    config = _config(gold, teacher, repairs)
     index, count = shard or (1, 1)
-    total = len(range(index - 1, manifest["summary"]["accepted"], count))
+    total = len(range(index - 1, read_manifest(gold, "collect", complete=True)["summary"]["accepted"], count))
     folder = shard_folder(out, shard)
     budget = budget or Budget()
+    if repairs < 0:
+        raise InputError("--repairs is how often a bad answer is asked for again; give 0 or more.")
     with Store(folder, STAGE, config) as store:
         answers = store.journal("answers")
         store.merge_shards(answers)
@@ -109,6 +111,12 @@ def read_annotations(folder: str | Path) -> Iterator[Annotation]:
         if not check_cover(found.segments, len(found.gold.steps)):
             raise StoreError(f"the annotation of {found.key} in {folder} does not cover its path; run `sgd annotate` into another folder.")
         yield found
+
+
+def gold_digest(gold: str | Path) -> str:
+    """What annotations keep of the complete ``collect`` folder that they were made of: 16 hex digits over its configuration."""
+    collected = read_manifest(gold, "collect", complete=True)["config"]
+    return hashlib.sha256(json.dumps(collected, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prompt_version(teacher: Teacher) -> str:
@@ -180,20 +188,32 @@ async def _proven(teacher: Teacher, question: Question, ledger: Ledger, ask: Ask
     canary = teacher.canary(question)
     if canary is None:
         return True
+    while (old := ledger.known.get(canary.key(teacher.name, teacher.revision))) and not _obeyed(canary, old):
+        canary = replace(canary, seed=canary.seed + 1)  # that it failed once says nothing of the server as it is now
     answer = await ledger.answer(canary, ask)
     if answer is None:
         return False
-    try:
-        obeyed = json.loads(answer.text) == CANARY
-    except ValueError:
-        obeyed = False
-    if not obeyed:
-        what = f"refused it ({answer.text})" if answer.finish == "refused" else f"answered {' '.join(answer.text.split())[:60]!r}"
+    if _obeyed(canary, answer):
+        return True
+    what = f"refused it ({answer.text})" if answer.finish == "refused" else f"answered {' '.join(answer.text.split())[:60]!r}"
+    if canary.schema or canary.grammar:
         raise InputError(
             f"The server of {teacher.name} does not honour the {'grammar' if canary.grammar else 'JSON schema'} of a test question and {what}; "
             "use one with structured outputs, such as vLLM, or a template of free text (--template paper)."
         )
-    return True
+    raise InputError(
+        f"The server of {teacher.name} was sent a short test question and {what}; see --model, and what its requests may hold."
+    )
+
+
+def _obeyed(canary: Question, answer: Completion) -> bool:
+    """Whether an answer proves what its canary asks for: the one answer of a schema or grammar, otherwise any at all."""
+    if answer.finish == "refused" or not (canary.schema or canary.grammar):
+        return answer.finish != "refused"
+    try:
+        return json.loads(answer.text) == CANARY
+    except ValueError:
+        return False
 
 
 async def _settle(gold: GoldPath, teacher: Teacher, repairs: int, answer: Callable[[Question], Awaitable[Completion | None]]) -> Row | None:
@@ -207,6 +227,8 @@ async def _settle(gold: GoldPath, teacher: Teacher, repairs: int, answer: Callab
         if not isinstance(found, Rejected) or completion.finish == "refused":
             return _made(gold, completion.text, found, teacher), "re-ask" if attempt and not isinstance(found, Rejected) else ""
         wrong = found.reason
+    if completion.finish in _UNREADABLE:  # the part that came would be taken for the whole
+        return _made(gold, completion.text, found, teacher), ""
     spare = _checked(gold, template.fallback(gold, completion.text))
     if isinstance(spare, Rejected):
         return _made(gold, completion.text, found, teacher), ""
@@ -238,7 +260,6 @@ def _grouped(golds: Iterator[GoldPath], teacher: Teacher) -> Iterator[GoldPath]:
         yield from sorted(window, key=teacher.template.group)
 
 
-def _config(collected: dict[str, Any], teacher: Teacher, repairs: int) -> dict[str, Any]:
-    digest = hashlib.sha256(json.dumps(collected["config"], sort_keys=True).encode()).hexdigest()[:16]
-    config = {"teacher": teacher.name, "teacher_revision": teacher.revision, "prompt_version": prompt_version(teacher), "gold": digest}
-    return config | ({"repairs": repairs} if repairs else {})
+def _config(gold: str | Path, teacher: Teacher, repairs: int) -> dict[str, Any]:
+    said = {"teacher": teacher.name, "teacher_revision": teacher.revision, "prompt_version": prompt_version(teacher)}
+    return said | {"gold": gold_digest(gold)} | ({"repairs": repairs} if repairs else {})

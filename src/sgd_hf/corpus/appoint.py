@@ -11,8 +11,6 @@ from pathlib import Path
 from sgd_hf.core.errors import InputError
 from sgd_hf.corpus.teachers import RuleTeacher, RuleTemplate, Teacher, Template
 
-TEACHERS = ("rules", "endpoint", "vllm", "recorded")
-
 
 def appoint(
     name: str,
@@ -59,7 +57,11 @@ def appoint(
     # Rows tell a folder's own name, not where it lay; a revision of a Hub id is what the server loads.
     said = Path(model).resolve().name if Path(model).is_dir() else model
     flags = ["--served-model-name", said, *(["--revision", revision] if revision and said == model else [])]
-    where = partial(serving, model, flags=[*flags, *shlex.split(server_flags or "")])
+    try:
+        flags += shlex.split(server_flags or "")
+    except ValueError as error:
+        raise InputError(f"--server-flags cannot be read ({error}); quote them as for a shell.") from None
+    where = partial(serving, model, flags=flags)
     return EndpointTeacher(where, said, by_name(template or "grounded"), grammar=True, **chosen)
 
 

@@ -49,6 +49,9 @@ def build(
 
     budget = STYLES[style].budget if budget is None else budget
     datasets.disable_progress_bars()  # one for every file of a few rows
+    out = out.resolve()  # a link stays, and what it leads to is replaced
+    if len({folder.resolve() for folder in searches}) < len(searches):
+        raise InputError("A folder of search paths is given twice; give each once.")
     if searches and style != "turns":
         raise InputError("Search paths become rows of the prompts `turns` alone; leave --search out, or build with --prompts turns.")
     origins = [read_manifest(folder, "annotate", complete=True)["config"] for folder in annotations]

@@ -56,14 +56,15 @@ class EndpointTeacher:
         self.concurrency, self.timeout_s, self.grammar = concurrency, timeout_s, grammar
         self._base_url = base_url
 
-    def canary(self, question: Question) -> Question | None:
-        """A question like ``question`` whose answer the server would not hit upon without honouring schema or grammar."""
+    def canary(self, question: Question) -> Question:
+        """A question like ``question`` whose answer the server would not hit upon without honouring schema or grammar;
+        where there is neither, any question, for a server that refuses this one refuses them all."""
         where = _host(self._base_url) if isinstance(self._base_url, str) else "own server"
         messages = [{"role": "user", "content": "Is the sky blue? Answer as JSON with the key word: yes or no."}]
         asked = Question(f"canary {where}", 0, messages, max_tokens=64)
         if self.grammar and question.grammar:
             return replace(asked, grammar=_CANARY_GRAMMAR)
-        return replace(asked, schema=_CANARY_SCHEMA) if question.schema else None
+        return replace(asked, schema=_CANARY_SCHEMA) if question.schema else asked
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[Ask]:
@@ -143,7 +144,10 @@ def _said(error: Any) -> str:
 
 def _host(base_url: str) -> str:
     """Host and port; a URL that could hold a secret is refused, because it would be printed and stored."""
-    parts = urlsplit(base_url)
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:  # half an IPv6 address
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
         raise InputError("--base-url takes http(s)://HOST[:PORT]/PATH, such as http://127.0.0.1:8000/v1, without a password or a query.")
     return parts.netloc

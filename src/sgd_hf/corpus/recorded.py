@@ -14,7 +14,7 @@ from typing import Any
 
 from sgd_hf.core.errors import ServerError, StoreError
 from sgd_hf.core.store import Store, read_manifest, read_rows, write_json
-from sgd_hf.corpus.annotate import STAGE, annotate
+from sgd_hf.corpus.annotate import STAGE, annotate, gold_digest
 from sgd_hf.corpus.quality import write_page
 from sgd_hf.corpus.spending import completion
 from sgd_hf.corpus.teachers import Ask, Completion, Question, Template
@@ -67,12 +67,12 @@ def reparse(gold: str | Path, out: str | Path, template: Template) -> dict[str, 
     folder, scratch = Path(out), Path(out) / ".reparse"
     teacher = RecordedTeacher(folder, template)
     before = read_manifest(folder, STAGE, complete=True)
+    if gold_digest(gold) != before["config"]["gold"]:
+        raise StoreError(f"{folder} was annotated from other gold paths than {gold}; give the folder that it was made of.")
     with Store(folder, STAGE, before["config"]):
         shutil.rmtree(scratch, ignore_errors=True)
         found = annotate(gold, scratch, teacher, repairs=teacher.repairs) | {"usage": before["summary"]["usage"]}
         after = read_manifest(scratch, STAGE, complete=True)
-        if after["config"]["gold"] != before["config"]["gold"]:
-            raise StoreError(f"{folder} was annotated from other gold paths than {gold}; give the folder that it was made of.")
         os.replace(scratch / "rows.jsonl", folder / "rows.jsonl")
         write_json(folder / "manifest.json", after | {"summary": found})
         write_page(folder / "report.html", after["config"], found, read_rows(folder, STAGE))

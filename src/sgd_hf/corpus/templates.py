@@ -32,7 +32,7 @@ from sgd_hf.corpus.constraints import CONTINUE, RANGES_SCHEMA, keys_schema, rang
 from sgd_hf.corpus.listing import bullets, described, listing, quoted, recorded, units
 from sgd_hf.corpus.teachers import Question, Template
 
-READING = 1
+READING = 2
 _HERE = Path(__file__).parent
 _MOST_TOKENS = 3000
 _MOST_LABELS = 900

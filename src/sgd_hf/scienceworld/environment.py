@@ -22,7 +22,6 @@ from sgd_hf.scienceworld import tasks
 from sgd_hf.scienceworld.java import find_java
 
 VERSION = "1.2.3"
-HEAP = "512m"
 REJECTED = "No known action matches that input."
 AMBIGUOUS = "Ambiguous request"
 
@@ -31,22 +30,17 @@ _META = re.compile(r"(reset|task|help|objects)( task)?")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 
 
-def jvm_flags(heap: str = HEAP) -> tuple[str, ...]:
-    """hashCode=2 gives all objects the same identity hash, without which hash sets iterate in another order each run."""
-    return ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2", f"-Xmx{heap}", "-XX:+UseSerialGC")
-
-
-JVM_FLAGS = " ".join(jvm_flags())
+JVM_FLAGS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2 -Xmx512m -XX:+UseSerialGC"
+"""hashCode=2 gives all objects the same identity hash, without which hash sets iterate in another order each run"""
 
 
 class ScienceWorld:
     """A context manager that owns one JVM, started here and gone after `close` or with this process.
 
-    ``limit``: an episode is truncated when its moves (simulator ticks) exceed it; None for no limit.
     Not thread-safe; create it after a fork. Raises `SimulatorError` if Java or the simulator does not start.
     """
 
-    def __init__(self, heap: str = HEAP, limit: int | None = None):
+    def __init__(self):
         from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
         logging.getLogger("py4j").setLevel(logging.CRITICAL)  # each failed call would log a traceback beside our one sentence
@@ -57,7 +51,7 @@ class ScienceWorld:
         try:
             port, token, self._process = launch_gateway(
                 classpath=jar_path(),
-                javaopts=list(jvm_flags(heap)),
+                javaopts=JVM_FLAGS.split(),
                 java_path=java,
                 die_on_exit=True,
                 cwd=scratch,
@@ -69,7 +63,6 @@ class ScienceWorld:
             raise SimulatorError(f"{java} did not start ScienceWorld ({error}); see what `sgd doctor` says of Java.") from None
         self._gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token), java_process=self._process)
         self._server = self._call(lambda: self._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface())
-        self._limit = limit
         self._episode: Episode | None = None
         self._over = True
 
@@ -87,10 +80,10 @@ class ScienceWorld:
     def reset(self, episode: Episode, limit: int | None = None) -> tuple[str, dict[str, Any]]:
         """Load an episode; the first look around (free), and info: description, look, inventory, score, moves.
 
-        ``limit`` overrides the constructor's for this episode.
+        ``limit``: the episode is truncated when its moves (simulator ticks) exceed it; None for no limit.
         """
         self._load(episode, gold=False)
-        self._episode_limit = self._limit if limit is None else limit
+        self._limit = limit
         description = self._call(self._server.getTaskDescription)
         observation = self._step("look around")
         self._score = 0
@@ -117,7 +110,7 @@ class ScienceWorld:
         reward = info["score"] - self._score
         self._score = info["score"]
         terminated = self._score < 0 or bool(self._call(self._server.getCompleted))
-        truncated = not terminated and self._episode_limit is not None and info["moves"] > self._episode_limit
+        truncated = not terminated and self._limit is not None and info["moves"] > self._limit
         self._over = terminated or truncated
         return observation, reward, terminated, truncated, {**info, "rejected": rejected(observation)}
 

@@ -18,7 +18,7 @@ from multiprocessing import connection
 from typing import Any, TypeVar
 
 from sgd_hf.core.errors import SimulatorError
-from sgd_hf.scienceworld.environment import HEAP, ScienceWorld, jar_path
+from sgd_hf.scienceworld.environment import ScienceWorld, jar_path
 from sgd_hf.scienceworld.java import find_java
 
 Item = TypeVar("Item")
@@ -32,11 +32,11 @@ class Worker:
     ``multiprocessing.connection.wait``; `receive` what it returned. One item at a time.
     """
 
-    def __init__(self, heap: str = HEAP):
+    def __init__(self):
         context = multiprocessing.get_context("spawn")  # a forked child would share the parent's py4j socket
         self.connection, theirs = context.Pipe()
         self._jvm = context.RawValue("i", 0)
-        self._process = context.Process(target=_serve, args=(theirs, self._jvm, heap), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, self._jvm), daemon=True)
         # The child inherits the mask: Ctrl-C in the terminal reaches only this process, which then closes its workers.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -79,15 +79,15 @@ class Worker:
 class Pool:
     """``workers`` processes; an item without an answer after ``timeout_s`` seconds counts as hung.
 
-    A context manager. Raises `SimulatorError` at once where no worker could start: no Java, another simulator.
+    A context manager. Raises `SimulatorError` where there is no Java or another simulator, and from `run` where a JVM
+    does not start, twice: that is the machine's fault, and no item's.
     """
 
-    def __init__(self, workers: int, timeout_s: float = 300.0, heap: str = HEAP):
+    def __init__(self, workers: int, timeout_s: float = 300.0):
         find_java()
         jar_path()
         self._workers = workers
         self._timeout = timeout_s
-        self._heap = heap
         self._idle: list[Worker] = []
 
     def __enter__(self) -> "Pool":
@@ -118,6 +118,8 @@ class Pool:
                     del busy[worker]
                     if worker.alive:
                         self._idle.append(worker)
+                    if isinstance(outcome, _NotStarted) and not again:
+                        raise outcome
                     if isinstance(outcome, SimulatorError) and again:
                         owed.appendleft((item, False))
                     else:
@@ -137,7 +139,7 @@ class Pool:
             if worker.alive:
                 return worker
             worker.close()
-        return Worker(self._heap)
+        return Worker()
 
     def _outcome(self, worker: Worker, ready: bool) -> Any:
         if not ready:
@@ -149,7 +151,18 @@ class Pool:
             return error
 
 
-def _serve(pipe: connection.Connection, jvm: Any, heap: str) -> None:
+class _NotStarted(SimulatorError):
+    """No JVM came up."""
+
+
+def _started() -> ScienceWorld:
+    try:
+        return ScienceWorld()
+    except SimulatorError as error:
+        raise _NotStarted(str(error)) from None
+
+
+def _serve(pipe: connection.Connection, jvm: Any) -> None:
     threading.Thread(target=_follow_parent, args=(jvm,), daemon=True).start()
     env = None
     while True:
@@ -159,7 +172,7 @@ def _serve(pipe: connection.Connection, jvm: Any, heap: str) -> None:
             return
         try:
             if env is None:
-                env = ScienceWorld(heap)
+                env = _started()
                 jvm.value = env.pid
             answer = (True, function(env, item))
         except Exception as error:

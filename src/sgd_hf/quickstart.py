@@ -45,6 +45,7 @@ def quickstart(out: Path, say: Callable[[str], None]) -> dict[str, Any]:
     from sgd_hf.release.bundle import release
     from sgd_hf.scienceworld.protocols import QUICKSTART_TASKS, protocol
 
+    out.mkdir(parents=True, exist_ok=True)
     clock = _Clock(out, say)
     with clock.stage("collect", "gold paths of four tasks from the simulator, replayed"):
         for split in SPLITS:

@@ -42,6 +42,15 @@ def test_saved_and_loaded_it_is_the_same(folder, tmp_path):
     assert revision is None and (tmp_path / "agent" / path / "sgd.json").exists()
 
 
+def test_a_word_that_patience_does_not_know_is_refused_when_the_agent_is_loaded(folder, tmp_path):
+    SubgoalAgent.of(folder).save_pretrained(tmp_path / "agent")
+    path = tmp_path / "agent" / "config.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"patience": {"actoins": 20}}))
+    with pytest.raises(CheckpointError, match=r"config\.json is not the configuration of an agent"):
+        SubgoalAgent.from_pretrained(str(tmp_path / "agent"))
+
+
 def test_modules_elsewhere_keep_source_and_revision():
     agent = SubgoalAgent(AgentConfig(MODULE, MODULE))
     assert agent._locate(agent.config.planner) == ("someone/planner", "abc")

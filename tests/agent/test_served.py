@@ -128,6 +128,19 @@ def test_a_forbidden_answer_is_written_anew_from_another_first_token(made, decod
     assert made().write(ask(messages, never="something else")) == said
 
 
+def test_an_answer_that_ends_at_once_is_empty(made, monkeypatch):
+    monkeypatch.setattr(Stub, "completion", ended_at_once)
+    assert made().write(ask(PROMPTS[0], never="END")) == ""
+
+
+def ended_at_once(stub, body):
+    """The end mark and nothing before it, with the likeliest first tokens all the same."""
+    likely = {"token_id:5": -1.0, f"token_id:{stub.decoder._stop}": -0.1}
+    logprobs = {"tokens": [], "token_logprobs": [], "text_offset": [], "top_logprobs": [likely]}
+    found = {"index": 0, "text": "", "finish_reason": "stop", "token_ids": [stub.decoder._stop], "logprobs": logprobs}
+    return {"id": "1", "object": "text_completion", "created": 0, "model": body["model"], "choices": [found]}
+
+
 def test_the_questions_of_a_batch_are_open_at_once(made, stub):
     stub.gate = threading.Barrier(8)  # nobody is answered until all have asked
     asks = [Ask("flat", prompt(f"task: {i}")) for i in range(8)]
@@ -159,8 +172,8 @@ def decoder_prompt(tokenizer, messages):
 
 
 def test_a_beam_search_is_refused_and_a_server_that_is_gone_is_one_sentence(stub, tokenizer, made):
-    with pytest.raises(InputError, match="--beams"):
-        made(Decoding(beams=3))
+    with backend("vllm") as load, pytest.raises(InputError, match="--beams"):
+        load("no such folder", None, Decoding(beams=3))
     lost = Served(f"http://127.0.0.1:{stub.server_port}/nowhere", "tiny", tokenizer, "digest")
     with pytest.raises(ServerError, match="gave no answer") as raised:
         lost.write_many([Ask("flat", messages) for messages in PROMPTS])

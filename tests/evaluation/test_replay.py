@@ -11,7 +11,7 @@ from sgd_hf.core.errors import InputError, SimulatorError, StoreError
 from sgd_hf.core.store import write_json
 from sgd_hf.evaluation import replay as module
 from sgd_hf.evaluation.arms import Arm, arm
-from sgd_hf.evaluation.replay import Script, compared, play_script, replay, script_of
+from sgd_hf.evaluation.replay import Script, compared, misreported, play_script, replay, script_of
 from sgd_hf.evaluation.results import gather
 from sgd_hf.evaluation.rollouts import evaluate, read_rollouts
 from sgd_hf.release.tables import rollouts_tables
@@ -87,12 +87,28 @@ def test_a_releases_rollouts_of_several_arms_replay_and_a_changed_score_is_named
     monkeypatch.setattr(module, "play_scripts", lambda scripts, workers: ((script, play_script(env, script)) for script in scripts))
     evaluate(tmp_path / "idle", PROTOCOL, arm("do-nothing"), workers=1)
     results, rollouts = gather([played, tmp_path / "idle"])
-    for change, mismatches in ({}, 0), ({"score": 77}, 1):
+    for change, mismatches in ({}, set()), ({"score": 77}, {rollouts[0].key, f"{tmp_path / 'release'}'s random-valid"}):
         rollouts = [dataclasses.replace(rollouts[0], **change), *rollouts[1:]]
         rollouts_tables(tmp_path / "release", rollouts)
         write_json(tmp_path / "release" / "results.json", results)
         verdict = replay(tmp_path / "release")
-        assert (verdict.rollouts, verdict.replayed, len(verdict.mismatches)) == (6, 6, mismatches)
+        assert (verdict.rollouts, verdict.replayed, {mismatch.key for mismatch in verdict.mismatches}) == (6, 6, mismatches)
+
+
+def test_a_number_of_a_release_that_its_rollouts_do_not_give_is_named(played, tmp_path):
+    results, rollouts = gather([played])
+    write_json(tmp_path / "results.json", results)
+    assert misreported(tmp_path, rollouts) == []
+    results["arms"]["random-valid"]["macro"] = 90.0
+    write_json(tmp_path / "results.json", results)
+    [mismatch] = misreported(tmp_path, rollouts)
+    assert (mismatch.field, mismatch.stored) == ("macro", 90.0)
+
+
+def test_a_run_with_results_is_no_release(tmp_path):
+    write_json(tmp_path / "results.json", {"arms": {}, "protocol": {}, "simulator": {}})
+    with pytest.raises(StoreError, match="no rollouts"):
+        replay(tmp_path)
 
 
 def test_a_changed_action_is_named_though_the_score_is_the_same(env):

@@ -1,7 +1,9 @@
 """Evaluation on the real simulator: recorded scores again, every episode one row whatever dies, the same rows each time."""
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,9 +176,58 @@ def test_rollouts_replay_to_their_score(gold_folder):
 
 
 def test_a_mistake_of_the_user_ends_the_evaluation_and_its_simulators(gold_folder, tmp_path, workers):
-    with pytest.raises(InputError, match="boil/0/easy"):
-        evaluate(tmp_path / "out", _other(), arm("oracle", gold=gold_folder))
+    def policy(episode):
+        yield Act("wait1")
+        raise InputError("made up")
+
+    with pytest.raises(InputError, match="made up"):
+        evaluate(tmp_path / "out", _other(), acting("test", policy))
     assert workers and not any(worker.alive for worker in workers)
+
+
+def test_what_an_arm_cannot_play_is_said_before_anything_is_played(gold_folder, tmp_path, workers):
+    with pytest.raises(InputError, match=r"1 of the 1 episodes of other, such as boil/0/easy"):
+        evaluate(tmp_path / "out", _other(), arm("oracle", gold=gold_folder))
+    assert not workers and not (tmp_path / "out").exists()
+
+
+def test_an_episode_that_a_limit_ended_is_stored_before_the_model_writes_for_another(gold_folder, monkeypatch):
+    """A model may take minutes, and what is finished must not be lost meanwhile."""
+    protocol = recorded(gold_folder, 6, limit=3)
+    flights, stored = [], []
+
+    class Seen(module.Flight):
+        def __post_init__(self):
+            flights.append(self)
+            super().__post_init__()
+
+    class Model:
+        def write(self, ask, **_):
+            waiting.extend(flight.episode for flight in flights if flight.rollout and flight.rollout not in stored)
+            return "wait1"
+
+    def policy(episode):
+        while True:
+            yield Act((yield Ask("flat", [{"role": "user", "content": "?"}])))
+
+    monkeypatch.setattr(module, "Flight", Seen)
+    waiting = []
+    tested = acting("test", policy)
+    tested.modules["flat"] = Model()
+    for rollout in play_all(protocol.episodes, tested, protocol, 3):
+        stored.append(rollout)
+    assert len(stored) == 6 and {rollout.stop for rollout in stored} == {"move_limit"} and not waiting
+
+
+def test_another_folder_of_the_same_name_is_another_arm(gold_folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = shutil.copytree(gold_folder, tmp_path / "other" / gold_folder.name)
+    said = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(said | {"config": {**said["config"], "per_task": 99}}))
+    protocol = recorded(gold_folder, 1, limit=2)
+    evaluate(tmp_path / "out", protocol, arm("nearest", gold=gold_folder))
+    with pytest.raises(StoreError, match="gold"):
+        evaluate(tmp_path / "out", protocol, arm("nearest", gold=other))
 
 
 def _other():

@@ -44,6 +44,10 @@ class AgentConfig:
     patience: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Patience()))
     decoding: dict[str, Any] = field(default_factory=lambda: dataclasses.asdict(Decoding()))
 
+    def __post_init__(self) -> None:
+        Patience(**self.patience)  # neither takes a word that it does not know
+        Decoding(**self.decoding)
+
     @property
     def modules(self) -> dict[str, dict[str, Any]]:
         """The modules that the agent has, by role."""

@@ -6,6 +6,7 @@ merged into its base in single precision, so that what plays is one plain model;
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def load(source: str | Path, revision: str | None = None) -> tuple[Any, Any]:
         ) from None
     if not model.config.is_encoder_decoder and "{%- generation -%}" not in (tokenizer.chat_template or ""):
         raise CheckpointError(f"{source} was not trained by sgd-hf (its chat template is another); give a folder that `sgd train` wrote.")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    # Of several processes on one machine (accelerate launch), each takes a GPU of its own.
+    gpus = torch.cuda.device_count()
+    return model.to(f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu"), tokenizer
 
 
 def _adapter(source: str | Path, revision: str | None) -> Path | None:

@@ -188,7 +188,7 @@ def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generat
     # A segment is never empty (contract 1), so END is no first answer.
     fresh = module == "executor" and len(transcript.actions) == transcript.start
     action = yield Ask(module, _prompt(transcript, module), never=END if fresh else "")
-    if action == END:
+    if action == END and module == "executor":
         return None
     reply = yield from _act(transcript, Act(action))
     verb = action.split(" ")[0]

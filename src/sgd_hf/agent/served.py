@@ -37,8 +37,6 @@ class Served:
     def __init__(self, url: str, model: str, tokenizer: Any, digest: str, decoding: Decoding = GREEDY):
         from openai import AsyncOpenAI
 
-        if decoding.beams > 1:
-            raise InputError("--beams is of the transformers backend; leave out --backend vllm, or decode greedily.")
         self.decoding = decoding
         self.digest = digest
         self.tokenizer = tokenizer
@@ -73,7 +71,7 @@ class Served:
         drawn = {"temperature": self.decoding.temperature, "seed": seed}
         written, likely = await self._complete(prompt, {**drawn, "logprobs": ALTERNATIVES if ask.never else None})
         answer = self._said(written)
-        others = iter([token for token in likely if token != written[0]] if ask.never else [])
+        others = iter([token for token in likely if token not in written[:1]] if ask.never else [])
         while ask.never and answer == ask.never and (token := next(others, None)) is not None:
             if token == self._stop:
                 return ""
@@ -136,6 +134,8 @@ def _serve(source: str | Path, revision: str | None, decoding: Decoding) -> Iter
 
     from sgd_hf.corpus.serving import has_gpu, serving
 
+    if decoding.beams > 1:
+        raise InputError("--beams is of the transformers backend; leave out --backend vllm, or decode greedily.")
     folder = Path(source) if Path(source).is_dir() else Path(snapshot_download(str(source), revision=revision, allow_patterns=CHECKPOINT))
     refuse_unsafe(folder)
     with _whole(folder) as model:

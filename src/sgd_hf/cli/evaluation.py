@@ -19,7 +19,7 @@ def evaluate(command: Command) -> Run:
     folder(command, "--gold", "oracle: gold paths of the episodes; nearest: gold paths of train", required=False)
     folder(command, "--annotations", "oracle-subgoals, planner-oracle, noise: annotations of the episodes", required=False)
     command.add_argument("--noise", type=float, default=0.0, metavar="RATE", help="share of the sub-goals that is replaced (default: 0)")
-    command.add_argument("--noise-kind", default="random", help="by what: random (default), shuffled or argument")
+    command.add_argument("--noise-kind", metavar="KIND", help="by what: random (default), shuffled or argument")
     _decoding_arguments(command)
     command.add_argument("--batch", action="store_true", help="let the model write for all waiting episodes at once (default: on a GPU)")
     command.add_argument("--protocol", required=True, metavar="NAME", help=(
@@ -39,14 +39,16 @@ def evaluate(command: Command) -> Run:
         from sgd_hf.evaluation.report import print_results
         from sgd_hf.evaluation.results import gather
         from sgd_hf.evaluation.rollouts import evaluate
+        from sgd_hf.scienceworld.java import find_java
         from sgd_hf.scienceworld.protocols import protocol
 
         if a.workers < 1:
             raise InputError("--workers must be at least 1.")
-        share = shard(a.shard)
+        share, chosen = shard(a.shard), protocol(a.protocol)
+        find_java()  # before a model is loaded or a server started
         with backend(a.backend) as load:
             played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations, a.noise, a.noise_kind, _decoding(a), load)
-            evaluate(a.out, protocol(a.protocol), played, a.workers, a.seed, shard=share, batch=a.batch or None)
+            evaluate(a.out, chosen, played, a.workers, a.seed, shard=share, batch=a.batch or None)
         if share:
             say_share(*share)
         else:
@@ -62,6 +64,7 @@ def play(command: Command) -> Run:
     command.add_argument("--variation", type=int, metavar="N", help="default: the first of dev")
     command.add_argument("--arm", default="hierarchical", metavar="ARM", help="default: hierarchical; see `sgd evaluate --help`")
     folder(command, "--gold", "oracle: a gold path of the episode; nearest: gold paths of train", required=False)
+    folder(command, "--annotations", "oracle-subgoals, planner-oracle: an annotation of the episode", required=False)
     command.add_argument("--seed", type=int, default=0, help="of the random arm and sampling (default: 0)")
     command.add_argument("--html", type=Path, metavar="FILE", help="write the episode as a page to step through")
 
@@ -82,7 +85,7 @@ def play(command: Command) -> Run:
             raise InputError(f"--html takes the page's own name and {a.html} is a folder; give for example {a.html / 'episode.html'}.")
         find_java()
         with console.status("Loading the agent"):
-            played = arm(a.arm, a.agent, a.gold, a.seed)
+            played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations)
         rollout = watch(played, chosen, console, since)
         if a.html:
             write_replay(rollout, a.html)

@@ -53,7 +53,7 @@ def guarded(command: Callable[[], Any]) -> None:
         extra = "teacher" if error.name == "openai" else "train"
         _leave(f"{error.name} is not installed and this command needs it; run `pip install 'sgd-hf[{extra}]'`.", 2)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise
         _leave(f"{error.strerror} ({error.filename or 'while writing'}); mend that and repeat the command, which resumes.", 2)
 

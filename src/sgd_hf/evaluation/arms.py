@@ -17,8 +17,10 @@ makes it another arm: ``hierarchical+argument:0.25``, ``flat+beams:5``.
                      the planner from below
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from sgd_hf.agent.policy import Patience, Policy, flat, guided
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import State, Transcript
 from sgd_hf.core.records import Episode
+from sgd_hf.core.store import read_manifest
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.evaluation import baselines
@@ -49,13 +52,15 @@ Cut = Sequence[tuple[str, tuple[str, ...]]]
 @dataclass
 class Arm:
     """``begin(episode, description, look, inventory)`` gives a transcript and a policy; ``modules`` its decoders by
-    name; ``origin`` says in the manifest what it was made of; ``seed`` that of sampling."""
+    name; ``origin`` says in the manifest what it was made of; ``seed`` that of sampling; ``known`` are the keys of the
+    episodes that it can play, None for all."""
 
     name: str
     begin: Begin
     modules: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    known: frozenset[str] | None = None
 
 
 def arm(
@@ -65,7 +70,7 @@ def arm(
     seed: int = 0,
     annotations: Path | None = None,
     noise: float = 0.0,
-    noise_kind: str = "random",
+    noise_kind: str | None = None,
     decoding: Decoding | None = None,
     load: Load | None = None,
 ) -> Arm:
@@ -82,25 +87,32 @@ def arm(
         raise InputError(
             f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote."
         )
-    if not 0 <= noise <= 1 or noise and (name not in _NOISY or noise_kind not in NOISES):
+    kind = noise_kind or NOISES[0]
+    if not 0 <= noise <= 1 or kind not in NOISES or noise and name not in _NOISY or noise_kind and not noise:
         raise InputError(
-            f"--noise is a share from 0 to 1 of one of the kinds {', '.join(NOISES)}, for the arms {' and '.join(_NOISY)}; change the command."
+            f"--noise is a share from 0 to 1 of one of the kinds {', '.join(NOISES)}, for the arms {' and '.join(_NOISY)}, and --noise-kind needs it; change the command."
         )
-    if annotations is None and (name in ("oracle-subgoals", "planner-oracle") or noise and noise_kind != "argument"):
-        what = f"The arm {name}" if name in STUDIES else f"The noise {noise_kind}"
+    if annotations is None and (name in ("oracle-subgoals", "planner-oracle") or noise and kind != "argument"):
+        what = f"The arm {name}" if name in STUDIES else f"The noise {kind}"
         raise InputError(f"{what} needs --annotations, a folder that `sgd annotate` wrote of the protocol's episodes.")
     if name == "nearest":
-        return Arm(name, baselines.nearest(read_gold(gold)), origin={"gold": gold.name})
+        return Arm(name, baselines.nearest(read_gold(gold)), origin={"gold": _made_of(gold, "collect")})
     if name == "oracle":
-        return Arm(name, baselines.oracle(read_gold(gold)), origin={"gold": gold.name})
+        paths = list(read_gold(gold))
+        known = frozenset(path.key for path in paths)
+        return Arm(name, baselines.oracle(paths), origin={"gold": _made_of(gold, "collect")}, known=known)
     if name == "random-valid":
         return Arm(name, baselines.random_valid(seed))
     if name == "do-nothing":
         return Arm(name, baselines.do_nothing())
     if name == "flat":
         return _flat(agent, seed, decoding or GREEDY, load)
-    made = _agent(name, agent, seed, _cuts(annotations), (noise, noise_kind), decoding, load)
-    made.origin |= {"annotations": annotations.name} if annotations else {}
+    cuts = _cuts(annotations)
+    made = _agent(name, agent, seed, cuts, (noise, kind), decoding, load)
+    if annotations:
+        made.origin["annotations"] = _made_of(annotations, "annotate")
+    if name in ("oracle-subgoals", "planner-oracle") or noise and kind == "shuffled":
+        made.known = frozenset(cuts)
     return made
 
 
@@ -128,9 +140,12 @@ def _agent(
             return transcript, guided(transcript, _own(cuts, episode), plan)
         return agent.policy(description, look, inventory, plan, every_step=name == "every-step")
 
-    digests = {module: modules[module].digest for module in needed}
+    origin = {"agent": source_name(source), "teacher": agent.config.teacher, **{module: modules[module].digest for module in needed}}
+    usual = asdict(Patience())
+    if other := {key: value for key, value in agent.config.patience.items() if value != usual.get(key)}:
+        origin["patience"] = other
     suffix = (f"+{noise[1]}:{noise[0]:g}" if noise[0] else "") + decoding.text
-    return Arm(name + suffix, begin, modules, {"agent": source_name(source), "teacher": agent.config.teacher, **digests}, seed)
+    return Arm(name + suffix, begin, modules, origin, seed)
 
 
 def _flat(source: str | Path, seed: int, decoding: Decoding, load: Load | None) -> Arm:
@@ -173,6 +188,13 @@ def _own(cuts: dict[str, Cut], episode: Episode) -> Cut:
             f"The annotations have no accepted one of {episode.key}; annotate the gold paths of the protocol's episodes first."
         )
     return cuts[episode.key]
+
+
+def _made_of(folder: Path, stage: str) -> str:
+    """What the manifest calls a folder: its last name, and 12 hex digits over what it was made of and holds."""
+    said = read_manifest(folder, stage, complete=True)
+    content = json.dumps([said["config"], said["summary"]], sort_keys=True)
+    return f"{folder.name} {hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def source_name(source: str | Path) -> str:

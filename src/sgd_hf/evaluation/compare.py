@@ -16,7 +16,7 @@ from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
 
-_CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
+CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
 """what a manifest's configuration says beside what the arm was made of"""
 
 
@@ -79,7 +79,7 @@ def leaderboard(folders: Sequence[Path]) -> list[dict[str, Any]]:
             {
                 "run": str(folder),
                 "arm": config["arm"],
-                "origin": " ".join(f"{name}={value}" for name, value in config.items() if name not in _CONDITIONS) or "none",
+                "origin": " ".join(f"{name}={value}" for name, value in config.items() if name not in CONDITIONS) or "none",
                 "commit": manifest["versions"].get("commit", "none"),
                 "summary": summary,
             }

@@ -17,7 +17,7 @@ from sgd_hf.core.prompts import Transcript
 from sgd_hf.core.records import Episode, Rollout, Step, SubgoalTrace
 from sgd_hf.evaluation.arms import Arm
 from sgd_hf.scienceworld.environment import ScienceWorld
-from sgd_hf.scienceworld.protocols import Protocol
+from sgd_hf.scienceworld.protocols import Protocol, ending
 from sgd_hf.scienceworld.workers import Worker
 
 
@@ -29,6 +29,8 @@ class Flight:
     episode: Episode
     retries: int
     worker: Worker
+    seat: int
+    """which of the episodes in flight this is; a module keeps what it has read by it"""
     arm: Arm
     protocol: Protocol
     timeout_s: float
@@ -57,7 +59,7 @@ class Flight:
         """Take what the simulator said, or that it says nothing, and go on."""
         if not self.worker.connection.poll():
             self.worker.close()
-            return self._land("error", f"no answer within {self.timeout_s:g} s")
+            return self._land("error", f"The simulator gave no answer within {self.timeout_s:g} s; play this episode again.")
         try:
             answer, seconds = self.worker.receive()
         except SimulatorError as error:
@@ -75,13 +77,9 @@ class Flight:
         self.rejected += info["rejected"]
         self.repaired += self.pending.repaired
         reply = Reply(observation, info["look"], info["inventory"], info["rejected"])
-        if done:
+        if stop := ending(self.steps, truncated, self.protocol.patience):
             self._tell(reply)
-            return self._land("move_limit" if truncated else "success" if info["score"] == 100 else "failure")
-        recent = self.steps[-self.protocol.patience - 1 :]
-        if len(recent) > self.protocol.patience and len({step.score for step in recent}) == 1:
-            self._tell(reply)
-            return self._land("no_progress")
+            return self._land(stop)
         return self.go_on(reply)
 
     def go_on(self, answer: Any) -> None:

@@ -54,7 +54,9 @@ def match(
             for name, module in modules.items():
                 owed = iter([question for question in questions if question[0] not in store.keys and question[-1].module == name])
                 while some := list(islice(owed, BATCH if module.together else 1)):
-                    answers = module.write_many([ask for *_, ask in some], [draws(seed, key) for key, *_ in some])
+                    asks, chances = [ask for *_, ask in some], [draws(seed, key) for key, *_ in some]
+                    # One by one, a question goes on where the one before it ended, which `write` need not read again.
+                    answers = module.write_many(asks, chances) if module.together else [module.write(asks[0], draw=chances[0])]
                     for (key, task, expected, _), answer in zip(some, answers, strict=True):
                         store.append(key, {"task": task, "expected": expected, "answer": answer})
                         advance(task)

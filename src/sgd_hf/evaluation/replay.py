@@ -2,7 +2,7 @@
 
 Guarantee: a replay meets the limits of the protocol and lists valid actions exactly where the rollout did, so it
 is exact: every text, score and stop reason must come out as stored, and each that does not is named. So is whatever
-the folder says of its protocol that this version does not, each episode that it lacks, and each that is not the
+the folder says of its scores that its rollouts do not and of its protocol that this version does not, each episode that it lacks, and each that is not the
 protocol's. Rollouts that crashed have nothing to check and are counted apart; one that cannot be replayed counts as a
 mismatch.
 """
@@ -20,8 +20,9 @@ from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, Rollout, Step
 from sgd_hf.core.store import read_manifest
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts, shape
+from sgd_hf.evaluation.scoring import summarise
 from sgd_hf.scienceworld.environment import ScienceWorld, provenance
-from sgd_hf.scienceworld.protocols import Protocol, protocol
+from sgd_hf.scienceworld.protocols import Protocol, ending, protocol
 from sgd_hf.scienceworld.workers import Pool
 
 SETTLED = ("success", "failure", "move_limit", "no_progress")
@@ -74,7 +75,7 @@ def replay(folder: Path, workers: int = 2) -> Verdict:
     if other:
         raise InputError(f"{folder} was played on another simulator, {', '.join(other)}; install that one to replay it.")
     now = _named(said["name"])
-    mismatches = []
+    mismatches = misreported(folder, rollouts)
     for arm, number in expected.items():
         own = [rollout for rollout in rollouts if rollout.arm == arm]
         held = len({rollout.episode.key for rollout in own})
@@ -106,6 +107,21 @@ def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int
     return said, simulator, episodes, read_rollouts(folder)
 
 
+def misreported(folder: Path, rollouts: Sequence[Rollout]) -> list[Mismatch]:
+    """What a release's ``results.json`` says of its arms and its own rollouts do not; an evaluation folder says nothing."""
+    if not (folder / "results.json").exists():
+        return []
+    said, found = json.loads((folder / "results.json").read_text())["arms"], summarise(rollouts)
+    for row in (row for arm in said.values() for row in arm["tasks"].values()):
+        row.pop("interval", None)  # the release adds it for the cards
+    return [
+        Mismatch(f"{folder}'s {arm}", name, said[arm].get(name), value)
+        for arm in found.keys() & said.keys()
+        for name, value in json.loads(json.dumps(found[arm])).items()
+        if said[arm].get(name) != value
+    ]
+
+
 def departures(folder: Path, said: dict[str, Any], now: Protocol, rollouts: Sequence[Rollout]) -> list[Mismatch]:
     """How what a folder says of its protocol, and the episodes that it holds, differ from the protocol of that name."""
     found = [Mismatch(str(folder), f"protocol's {name}", said[name], value) for name, value in shape(now).items() if said[name] != value]
@@ -129,8 +145,7 @@ def play_script(env: ScienceWorld, script: Script) -> Rollout:
     """Play a script from a fresh reset until it runs out (``stop == "gave_up"``) or a limit of the protocol ends it."""
     _, start = env.reset(script.episode, limit=script.limit)
     steps: list[Step] = []
-    rejected = 0
-    stop = "gave_up"
+    rejected, stop = 0, "gave_up"
     for i, action in enumerate(script.actions):
         for _ in range(script.listed.count(i)):
             env.valid_actions()
@@ -138,12 +153,8 @@ def play_script(env: ScienceWorld, script: Script) -> Rollout:
         done = terminated or truncated
         steps.append(Step(action, observation, info["look"], info["inventory"], info["score"], info["moves"], done))
         rejected += info["rejected"]
-        if done:
-            stop = "move_limit" if truncated else "success" if info["score"] == 100 else "failure"
-            break
-        recent = [step.score for step in steps[-script.patience - 1 :]]
-        if len(recent) > script.patience and len(set(recent)) == 1:
-            stop = "no_progress"
+        if ended := ending(steps, truncated, script.patience):
+            stop = ended
             break
     scores = [start["score"], *(step.score for step in steps)]
     return Rollout(

@@ -7,6 +7,7 @@ not every episode fits, the page says how many it shows.
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def print_results(results: dict[str, Any], console: Any) -> None:
         style = "bold" if arm == "hierarchical" else None
         table.add_row(arm, row["macro"], row["interval"], row["success"], *classes, row["rejected_share"], row["failures"], style=style)
     console.print(table)
+    for arm, row in results["arms"].items():
+        if row["errors"]:
+            console.print(f"{arm}: {row['errors']} of {row['episodes']} episodes crashed, and count 0.", markup=False, highlight=False)
 
 
 def overview(results: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
@@ -157,7 +161,8 @@ def _page(rollouts: Sequence[Rollout], arms: Iterable[str], colors: dict[str, st
 
 
 def _colors(arms: Iterable[str]) -> dict[str, str]:
-    return {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{i % 3}" for i, arm in enumerate(arms)}
+    others = count()
+    return {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{next(others) % 3}" for arm in arms}
 
 
 def verdict(arms: dict[str, Any]) -> str:

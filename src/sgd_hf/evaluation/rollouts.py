@@ -15,6 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, Rollout, from_row, to_row
 from sgd_hf.core.store import Store, read_rows, shard_folder
@@ -40,7 +41,6 @@ def evaluate(
     arm: Arm,
     workers: int = 2,
     seed: int = 0,
-    label: str = "",
     shard: tuple[int, int] | None = None,
     batch: bool | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -53,6 +53,11 @@ def evaluate(
     """
     find_java()  # its absence is the user's to mend, not a crash of each episode
     config = _config(protocol, arm, seed)
+    if lacking := [episode.key for episode in protocol.episodes if arm.known is not None and episode.key not in arm.known]:
+        raise InputError(
+            f"The arm {arm.name} cannot play {len(lacking)} of the {len(protocol.episodes)} episodes of {protocol.name}, such as {lacking[0]}: "
+            "what it was given has no accepted path of them; collect and annotate these, or choose another protocol."
+        )
     index, count = shard or (1, 1)
     episodes = protocol.episodes[index - 1 :: count]
     with Store(shard_folder(out, shard), STAGE, config) as store:
@@ -60,7 +65,7 @@ def evaluate(
         owed = [episode for episode in episodes if f"{arm.name}/{episode.key}" not in store.keys]
         # Long ones first: the last simulators to finish then have short ones.
         owed.sort(key=lambda episode: _LENGTHS[TASKS[episode.task].length])
-        with progress(label or f"evaluate {arm.name}", len(episodes), len(episodes) - len(owed)) as advance:
+        with progress(f"evaluate {arm.name}", len(episodes), len(episodes) - len(owed)) as advance:
             for rollout in play_all(owed, arm, protocol, workers, batch, timeout_s):
                 store.append(rollout.key, to_row(rollout))
                 advance(rollout.episode.task)
@@ -74,7 +79,9 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     if (folder / "results.json").exists():
         import pyarrow.parquet
 
-        tables = (pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet")))
+        tables = [pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet"))]
+        if not tables:
+            raise StoreError(f"{folder} holds results but no rollouts; give one of its evaluation folders, or the rollouts of a release.")
         return [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
     return list(read_rows(folder, STAGE, lambda row: from_row(Rollout, row)))
 
@@ -111,20 +118,20 @@ def turns(
     flights: dict[connection.Connection, Flight] = {}
     idle: list[Worker] = []
     served: Counter[Worker] = Counter()
+    seats = list(range(workers))
     try:
         while owed or flights:
             while owed and len(flights) < workers:
                 worker = idle.pop() if idle else Worker()
                 served[worker] += 1
-                flights[worker.connection] = Flight(*owed.popleft(), worker, arm, protocol, timeout_s)
-            for key in _answered(flights, any(flight.ask for flight in flights.values())):
+                flights[worker.connection] = Flight(*owed.popleft(), worker, seats.pop(), arm, protocol, timeout_s)
+            for key in _answered(flights):
                 flights[key].hear()
-            yield from [flight for flight in flights.values() if not flight.rollout]
-            _write([flight for flight in flights.values() if flight.ask], arm, together)
             for key, flight in list(flights.items()):
                 if flight.rollout is None:
                     continue
                 del flights[key]
+                seats.append(flight.seat)
                 if flight.worker.alive and served[flight.worker] < WORKER_EPISODES:
                     idle.append(flight.worker)
                 else:
@@ -133,14 +140,17 @@ def turns(
                     owed.appendleft((flight.episode, 1))
                 else:
                     yield flight
+            yield from list(flights.values())
+            _write([flight for flight in flights.values() if flight.ask], arm, together)
     finally:
         for worker in [*idle, *(flight.worker for flight in flights.values())]:
             worker.close()
 
 
-def _answered(flights: dict[connection.Connection, Flight], at_once: bool) -> list[connection.Connection]:
+def _answered(flights: dict[connection.Connection, Flight]) -> list[connection.Connection]:
     """The flights whose simulator has answered or is overdue; waits for one unless there is something else to do."""
-    listening = {key: flight for key, flight in flights.items() if not flight.ask}
+    listening = {key: flight for key, flight in flights.items() if not (flight.ask or flight.rollout)}
+    at_once = len(listening) < len(flights)
     nearest = min((flight.deadline for flight in listening.values()), default=0.0)
     ready = connection.wait(list(listening), 0.0 if at_once else max(0.0, nearest - time.monotonic()))
     late = [key for key, flight in listening.items() if key not in ready and time.monotonic() >= flight.deadline]
@@ -159,7 +169,7 @@ def _write(asking: Sequence[Flight], arm: Arm, together: bool) -> None:
         texts = arm.modules[module].write_many([flight.ask for flight in chosen], [flight.draw for flight in chosen])
     else:
         [flight] = chosen
-        texts = [arm.modules[module].write(flight.ask, slot=id(flight.worker), draw=flight.draw)]
+        texts = [arm.modules[module].write(flight.ask, slot=flight.seat, draw=flight.draw)]
     seconds = (time.perf_counter() - begin) / len(chosen)
     for flight, text in zip(chosen, texts, strict=True):
         flight.model_seconds += seconds

@@ -14,6 +14,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
 
+from sgd_hf.agent import served
 from sgd_hf.agent.agent import AgentConfig, read_json
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError, HubError
@@ -115,9 +116,10 @@ def _module(folder: Path, role: str, digest: str | None) -> None:
 
     ModelCard.load(folder / "README.md")
     decoder = Decoder.from_pretrained(folder)
-    if digest and decoder.digest != digest:
+    own = f"{served.digest(folder)}-vllm" if (digest or "").endswith("-vllm") else decoder.digest
+    if digest and own != digest:
         raise CheckpointError(
-            f"The weights of the {role} in {folder} are not those that were scored (digest {decoder.digest}, the evaluation's {digest}); "
+            f"The weights of the {role} in {folder} are not those that were scored (digest {own}, the evaluation's {digest}); "
             "evaluate again, or release the run that was evaluated."
         )
     decoder.write(Ask(role, [{"role": "user", "content": "task: none"}]))

@@ -8,11 +8,11 @@ tune on `dev-mini`, or faster on `dev-30`.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sgd_hf.core.errors import InputError
-from sgd_hf.core.records import Episode
+from sgd_hf.core.records import Episode, Step
 from sgd_hf.scienceworld.tasks import TASKS, episode, variations
 
 
@@ -42,6 +42,14 @@ QUICKSTART_TASKS = ("find-non-living-thing", "find-plant", "lifespan-shortest-li
 
 _NOT_ETO = ("2-3", "9-1", "9-2", "9-3", "10-1", "10-2")
 """tasks that ETO-type evaluations leave out; `unseen-211` has their episodes, not their limits, jar or way of counting"""
+
+
+def ending(steps: Sequence[Step], truncated: bool, patience: int) -> str:
+    """Why an episode is over after these steps, as a rollout's ``stop`` has it; empty while it goes on."""
+    if steps[-1].done:
+        return "move_limit" if truncated else "success" if steps[-1].score == 100 else "failure"
+    recent = steps[-patience - 1 :]
+    return "no_progress" if len(recent) > patience and len({step.score for step in recent}) == 1 else ""
 
 
 def first(split: str, most: int | None, tasks: Iterable[str] = TASKS) -> tuple[Episode, ...]:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sgd_hf.core.assets import asset
-
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sgd_hf"
 ROOMS = ("core", "scienceworld", "corpus", "training", "agent", "evaluation", "metrics", "release", "cli")
@@ -56,10 +54,3 @@ def test_no_path_of_one_machine_is_in_the_tree():
         if path.is_file():
             found = private.search(path.read_bytes())
             assert not found, f"{name}: {found[0]!r}"
-
-
-@pytest.mark.parametrize("path", sorted(asset("recipes", "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
-def test_accelerate_reads_every_launch_configuration(path):
-    from accelerate.commands.config.config_args import ClusterConfig
-
-    ClusterConfig.from_yaml_file(str(path))

@@ -201,7 +201,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.quiet:
                 self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def _received(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -574,11 +574,16 @@ def collections(self: Handler) -> None:
     self.reply(made)
 
 
-@route("GET POST", "/api/collections/(?P<slug>[^/]+/[^/]+?)(?P<items>/items)?")
+@route("GET POST PATCH", "/api/collections/(?P<slug>[^/]+/[^/]+?)(?P<items>/items)?")
 def collection(self: Handler, slug: str, items: str | None) -> None:
     found = self.hub.state["collections"].get(slug)
     if found is None:
         raise Refusal(404, "", "no such collection")
+    if self.command == "PATCH":
+        found |= self.json()
+        self.hub.save()
+        self.reply({"data": found})
+        return
     if items:
         item = self.json()["item"]
         if any(known["id"] == item["id"] for known in found["items"]):

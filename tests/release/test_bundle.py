@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from sgd_hf.core.errors import CheckpointError, StoreError
+from sgd_hf.core.errors import CheckpointError, InputError, StoreError
 from sgd_hf.core.safety import refuse_unsafe
 from sgd_hf.release.artifacts import ORDER
 from sgd_hf.release.bundle import pin, release, weights
@@ -153,9 +153,13 @@ def test_a_light_release_plays_and_can_be_checked(bundle, scored, tmp_path):
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {name.split("/")[0] for name in found} == {"planner", "executor", "flat", "agent", "rollouts", "SCORES.md"}
     assert {name for name in found if name.startswith("flat/")} == {"flat/sgd.json"}
-    assert "traces/" not in (tmp_path / "rollouts" / "README.md").read_text() and not any("/traces/" in name for name in found)
-    for name in found - {"rollouts/README.md"}:
-        assert (tmp_path / name).read_bytes() == (bundle / name).read_bytes(), name
+    assert not any("/traces/" in name for name in found)
+    for name in found:
+        if name.endswith("README.md"):
+            card = (tmp_path / name).read_text()
+            assert not [absent for absent in ("traces/", 'load("metric")', "`dataset`", "`demo`") if absent in card], name
+        else:
+            assert (tmp_path / name).read_bytes() == (bundle / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(
@@ -167,6 +171,12 @@ def test_what_a_run_lacks_is_one_sentence(copy, tmp_path, lacking, error, said):
     with pytest.raises(error, match=said) as raised:
         release(copy, tmp_path / "out")
     assert "\n" not in str(raised.value)
+
+
+def test_a_readme_without_a_place_for_the_scores_is_refused_before_anything_is_made(scored, tmp_path):
+    with pytest.raises(InputError, match="no place for the scores"):
+        release(scored, tmp_path / "out", readme=tmp_path / "NOPE.md")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_run_may_lack_is_left_out(copy, tmp_path):

@@ -107,6 +107,7 @@ def test_releasing_again_sends_nothing(release, hub):
     code, said, _ = release("--tag", "v2", "--public")  # the same content under another tag
     assert code == 0 and hub.sent == sent
     assert all(set(repo["tags"]) == {"v1", "v2"} and not repo["private"] for repo in hub.state["repos"].values())
+    assert [found["private"] for found in hub.state["collections"].values()] == [False]
 
 
 def test_a_tag_is_not_moved_and_another_one_changes_only_what_differs(release, hub, scored, tmp_path):

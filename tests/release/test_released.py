@@ -32,6 +32,14 @@ def test_it_is_small_and_holds_what_belongs(release):
         refuse_unsafe(release / name, layout(name))
 
 
+def test_its_cards_name_no_more_than_is_there(release):
+    absent = [f"`{name}`" for name in ORDER if not (release / name).is_dir()]
+    absent += [] if (release / "metric").is_dir() else ['load("metric")']
+    absent += [] if (release / "rollouts" / "traces").is_dir() else ["traces/"]
+    for card in release.glob("*/README.md"):
+        assert not [name for name in absent if name in card.read_text()], card
+
+
 def test_nothing_was_learnt_or_chosen_from_a_test_variation(release):
     """The simulator's own splits, against the episodes of the rows that each module was trained and validated on."""
     for module in modules(release):

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.store import read_manifest
+from sgd_hf.training import sft
+from sgd_hf.training.rows import learnt_rows
 from sgd_hf.training.sft import train
 
 pytestmark = pytest.mark.slow
@@ -62,6 +64,19 @@ def test_other_folders_are_refused(gold_folder, recipe, tmp_path):
         train(recipe(), str(tmp_path), tmp_path / "out")
 
 
+def test_a_folder_of_something_else_is_left_alone(data, recipe, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="not of `sgd train`"):
+        train(recipe(), str(data), tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_recipe_that_evaluates_needs_dev_rows(data, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "learnt_rows", lambda *given: {"train": learnt_rows(*given)["train"]})
+    with pytest.raises(InputError, match="annotations of dev variations"):
+        train(recipe(), str(data), tmp_path / "out")
+
+
 def command(recipe, data, out):
     return [sys.executable, "-m", "sgd_hf.training.sft", "--config", recipe, "--data", data, "--out", out]
 
@@ -76,7 +91,9 @@ def test_a_killed_training_continues_from_its_last_checkpoint(data, recipe, tmp_
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not (out / "sgd.json").exists()
+    before = json.loads((out / "checkpoint-10" / "trainer_state.json").read_text())["log_history"][-1]["seconds"]
     (out / "checkpoint-99").mkdir()  # as one that was being written
+    began = time.time()
     again = subprocess.run(command(path, data, out), capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-2000:]
     training = json.loads((out / "sgd.json").read_text())["training"]
@@ -84,6 +101,8 @@ def test_a_killed_training_continues_from_its_last_checkpoint(data, recipe, tmp_
     assert [step for step, _ in training["losses"]] == list(range(1, 41)), "the losses before the kill are there once"
     assert {path.name for path in out.iterdir()} <= SAFE
     whole = train(path, str(data), tmp_path / "whole")
+    after = (out / "manifest.json").stat().st_mtime - began
+    assert before < training["seconds"] < before + after, "the time before the kill is counted"
     assert training["losses"] == whole["losses"] and training["train_tokens"] == whole["train_tokens"]
 
 
@@ -148,6 +167,9 @@ def test_an_adapter_goes_on_from_another_and_remembers_it(data, recipe, run, tmp
     assert one["before"] == [] and two["before"] == [one["training"]]
     for task, variations in one["episodes"]["train"].items():
         assert set(variations) <= set(two["episodes"]["train"][task])
+    for change, said in ({"lora": {"r": 4, "lora_alpha": 8}}, "another r"), ({"model": str(run / "executor")}, "was trained on "):
+        with pytest.raises(InputError, match=said):
+            train(recipe("planner", **{**changes, **change}, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
     with pytest.raises(InputError, match="does not hold an adapter of the role executor"):
         train(recipe("executor", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
     (tmp_path / "first" / "sgd.json").write_text(json.dumps({"role": "planner"}))  # as older ones are

@@ -19,10 +19,10 @@ CHECKPOINT = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
     "chat_template.jinja", "sgd.json",
 )  # fmt: skip
-"""the files of one module: causal, encoder-decoder, or a LoRA adapter of either"""
+"""the files of one module: causal, encoder-decoder, or a LoRA adapter"""
 HUB = ("README.md", ".gitattributes", ".eval_results/*.yaml")
 """what a repository on the Hub has beside its content"""
-STAGE = ("manifest.json", ".lock")
+STAGE = ("manifest.json",)
 """what `sgd train` leaves beside a checkpoint"""
 
 _RUNS = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".so", ".py", ".pyc")

@@ -29,7 +29,7 @@ from sgd_hf.evaluation.results import gather
 from sgd_hf.evaluation.scoring import interval, score
 from sgd_hf.release.artifacts import METRIC, MODULES, ORDER, Artifact, identify
 from sgd_hf.release.cards import Names, agent_card, dataset_card, eval_results, module_card, read_configs, rollouts_card
-from sgd_hf.release.scores import show_scores, write_tasks
+from sgd_hf.release.scores import around, show_scores, write_tasks
 from sgd_hf.release.space import space
 from sgd_hf.release.tables import EPISODES, episodes, rollouts_tables, statistics, traces
 from sgd_hf.release.training import described, student_of
@@ -41,10 +41,13 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
     file that shows the scores between two marks; ``light``: no more than what plays and what its scores were computed
     from, so that it may lie beside the code."""
     results, rollouts = _scores(run)
+    read_manifest(run / "data", "build", complete=True)
+    if readme:
+        around(readme)
     modules = [module for module in MODULES if (run / module).is_dir()]
     student = student or student_of(run / modules[0]) if modules else ""
     names: Names = {name: identify(name, org, student) for name in ORDER if name not in MODULES or name in modules}
-    absent = {*(() if rollouts else ("rollouts", "demo")), *(("metric", "demo") if light else ())}
+    absent = {*(() if rollouts else ("rollouts", "demo")), *(("dataset", "metric", "demo") if light else ())}
     names = {name: id for name, id in names.items() if name not in absent}
     for module in modules:
         refuse_unsafe(run / module, (*CHECKPOINT, *HUB, *STAGE))
@@ -62,7 +65,7 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
         fill["flat"] = lambda folder: shutil.copy2(run / "flat" / "sgd.json", folder)
 
     made = []
-    for name in (name for name in names if not (light and name == "dataset")):
+    for name in names:
         artifact = Artifact(name, out / name, names[name])
         _whole(artifact.folder, fill[name])
         refuse_unsafe(artifact.folder, artifact.layout)

@@ -174,9 +174,9 @@ def _rendered(card: type[Card], template: str, data: CardData, facts: dict[str, 
 
 
 def _data(name: str, results: dict[str, Any], names: Names, **more: Any) -> ModelCardData:
-    arm, shown = results["arms"].get(ARM_OF[name]), results["protocol"]
+    arm, shown, data = results["arms"].get(ARM_OF[name]), results["protocol"], names.get("dataset", "")
     if arm is not None:
-        hub = {"dataset_type": names["dataset"]} if "/" in names["dataset"] else {"dataset_type": "scienceworld"}
+        hub = {"dataset_type": data if "/" in data else "scienceworld"}
         source = (
             {"source_url": f"{HUB}/datasets/{names['rollouts']}", "source_name": "rollouts"} if "/" in names.get("rollouts", "") else {}
         )
@@ -185,8 +185,8 @@ def _data(name: str, results: dict[str, Any], names: Names, **more: Any) -> Mode
             metric_type="scienceworld_score", metric_name=METRIC_NAME, metric_value=arm["macro"], **hub, **source,
         )  # fmt: skip
         more |= {"model_name": names[name].split("/")[-1], "eval_results": [measured]}
-    if "/" in names["dataset"]:
-        more["datasets"] = [names["dataset"]]
+    if "/" in data:
+        more["datasets"] = [data]
     return ModelCardData(language=["en"], **more)
 
 

@@ -117,6 +117,8 @@ def _same(artifact: Artifact, folder: Path) -> None:
 def _collect(api: HfApi, artifacts: Sequence[Artifact], title: str, public: bool) -> None:
     org = artifacts[0].id.split("/")[0]
     made = api.create_collection(title, namespace=org, private=not public, exists_ok=True)
+    if public and made.private:  # it was there before, and an existing one comes back as it is
+        api.update_collection_metadata(made.slug, private=False)
     there = {item.item_id for item in made.items}
     for artifact in artifacts:
         if artifact.id not in there:

@@ -44,8 +44,8 @@ class Change:
 class Hub:
     """One session with the Hub, with the downloads of its verification in a folder of its own."""
 
-    def __init__(self, cache: Path, token: str | None = None):
-        self.api = HfApi(token=token)
+    def __init__(self, cache: Path):
+        self.api = HfApi()
         self.cache = cache
 
     def who(self) -> str:
@@ -61,8 +61,8 @@ class Hub:
             except RepositoryNotFoundError:
                 return {}
 
-    def head(self, artifact: Artifact, revision: str = "main") -> str:
-        return self.api.repo_info(artifact.id, repo_type=artifact.kind, revision=revision).sha
+    def head(self, artifact: Artifact) -> str:
+        return self.api.repo_info(artifact.id, repo_type=artifact.kind, revision="main").sha
 
     def compare(self, artifact: Artifact, revision: str = "main") -> Change:
         """The folder against a revision, by hash; everything is new where there is no such repository."""

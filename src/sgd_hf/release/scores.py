@@ -31,13 +31,18 @@ def write_tasks(release: Path, results: dict[str, Any]) -> None:
 
 def show_scores(readme: Path, release: Path, results: dict[str, Any]) -> None:
     """Put the summary between the marks of a README. Raises `InputError` where the marks are not there."""
-    text = readme.read_text()
-    before, begin, rest = text.partition(BEGIN)
+    before, after = around(readme)
+    link = Path(os.path.relpath(release / TASKS, readme.parent)).as_posix()
+    readme.write_text(before + BEGIN + summary(release, results, link) + END + after)
+
+
+def around(readme: Path) -> tuple[str, str]:
+    """What stands before and after the place for the scores."""
+    before, begin, rest = (readme.read_text() if readme.is_file() else "").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise InputError(f"{readme} has no place for the scores; put the lines {BEGIN.strip()} and {END.strip()} where they should stand.")
-    link = Path(os.path.relpath(release / TASKS, readme.parent)).as_posix()
-    readme.write_text(before + begin + summary(release, results, link) + end + after)
+    return before, after
 
 
 def summary(release: Path, results: dict[str, Any], link: str) -> str:

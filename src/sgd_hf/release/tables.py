@@ -12,11 +12,10 @@ from typing import Any
 
 from sgd_hf.core.records import HUB_SPLIT, SPLITS, Rollout, features, to_row
 from sgd_hf.core.subgoals import parse
-from sgd_hf.scienceworld.protocols import protocol
+from sgd_hf.scienceworld.protocols import PROTOCOLS, protocol
 from sgd_hf.scienceworld.tasks import TASKS, variations
 
 EPISODES, ROLLOUTS = "episodes", "rollouts"
-PROTOCOLS = ("paper-271", "test-1819", "dev-mini", "dev-30", "smoke", "quickstart", "paper-271-300", "unseen-211")
 HARNESS = "sgd-hf"
 
 

@@ -26,8 +26,6 @@ def described(checkpoint: Path) -> dict[str, Any]:
     config = {} if adapter and not (checkpoint / "config.json").exists() else read_json(checkpoint / "config.json")
     base = _base(checkpoint)
     license = next((name for begin, name in _LICENSES.items() if base.startswith(begin)), "") if "base" in said else "apache-2.0"
-    task = read_json(checkpoint / "adapter_config.json").get("task_type", "") if adapter else ""
-    seq2seq = bool(config.get("is_encoder_decoder")) or task == "SEQ_2_SEQ_LM"
     lines = [line for line in recipe.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     published = bool(base) and said["base"]["model"] == base
     return {
@@ -36,7 +34,7 @@ def described(checkpoint: Path) -> dict[str, Any]:
         "base": base,
         "published": published,
         "adapter": adapter,
-        "seq2seq": seq2seq,
+        "seq2seq": bool(config.get("is_encoder_decoder")),
         "license": license,
     }
 

@@ -59,16 +59,20 @@ def first(split: str, most: int | None, tasks: Iterable[str] = TASKS) -> tuple[E
 
 def protocol(name: str) -> Protocol:
     """A protocol by name; `InputError` lists the names otherwise."""
-    makers = {
-        "paper-271": lambda: first("test", 10),
-        "test-1819": lambda: first("test", None),
-        "dev-mini": lambda: first("dev", 3),
-        "dev-30": lambda: first("dev", 1),
-        "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
-        "quickstart": lambda: first("test", 6, QUICKSTART_TASKS),
-        "paper-271-300": lambda: first("test", 10),
-        "unseen-211": lambda: first("test", 10, (task for task in TASKS if TASKS[task].id not in _NOT_ETO)),
-    }
-    if name not in makers:
-        raise InputError(f"There is no protocol {name!r}; the protocols are {', '.join(makers)}.")
-    return Protocol(name, makers[name](), limit=300 if name == "paper-271-300" else 100)
+    if name not in _EPISODES:
+        raise InputError(f"There is no protocol {name!r}; the protocols are {', '.join(PROTOCOLS)}.")
+    return Protocol(name, _EPISODES[name](), limit=300 if name == "paper-271-300" else 100)
+
+
+_EPISODES = {
+    "paper-271": lambda: first("test", 10),
+    "test-1819": lambda: first("test", None),
+    "dev-mini": lambda: first("dev", 3),
+    "dev-30": lambda: first("dev", 1),
+    "smoke": lambda: first("dev", 1, QUICKSTART_TASKS),
+    "quickstart": lambda: first("test", 6, QUICKSTART_TASKS),
+    "paper-271-300": lambda: first("test", 10),
+    "unseen-211": lambda: first("test", 10, (task for task in TASKS if TASKS[task].id not in _NOT_ETO)),
+}
+PROTOCOLS = tuple(_EPISODES)
+"""the names"""

@@ -42,6 +42,8 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
             raise InputError(f"{out} was trained by another recipe or on other data; choose another --out.")
         if "summary" in done:
             return done["summary"]
+    elif args.process_index == 0 and out.is_dir() and any(path.name != "manifest.json.part" for path in out.iterdir()):
+        raise InputError(f"{out} holds files that are not of `sgd train`; choose an empty folder for --out.")
 
     from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
@@ -52,18 +54,26 @@ def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, 
         raise InputError(f"{data} has no train rows; build it from annotations of train variations.")
 
     class Watch(TrainerCallback):
-        """Times the steps without the loading, and says in a file how far the run is, for whoever shows it."""
+        """Times the steps without the loading, from a checkpoint on with what was logged before it, and says in a file how
+        far the run is, for whoever shows it."""
 
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.begin = time.monotonic()
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            before = next((entry["seconds"] for entry in reversed(state.log_history) if "seconds" in entry), 0.0)
+            self.begin = time.monotonic() - before
 
         def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            state.log_history[-1]["seconds"] = time.monotonic() - self.begin
             if state.is_world_process_zero:
                 write_json(out / PROGRESS, {"step": state.global_step, "of": state.max_steps, **state.log_history[-1]})
 
     watch = Watch()
     callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
     sets = learnt_rows(folder, student)
+    if args.eval_strategy != "no" and "validation" not in sets:
+        raise InputError(
+            f"{config} evaluates on dev rows and {data} has none to give; build it with annotations of dev variations too, "
+            'or say `eval_strategy: "no"`.'
+        )
     earlier = _earlier(student)
     episodes = united(earlier["episodes"], {split: variations_of(rows) for split, rows in sets.items()})
     sets = {split: rows.select_columns(["messages"]) for split, rows in sets.items()}
@@ -110,6 +120,11 @@ def _earlier(student: Student) -> dict[str, Any]:
             f"{student.adapter} does not hold an adapter of the role {student.role}; give the folder of one that this sgd-hf's "
             "`sgd train` wrote."
         )
+    had = json.loads(Path(student.adapter, "adapter_config.json").read_text())
+    other = [key for key in ("r", "lora_alpha", "lora_dropout") if had[key] != getattr(student.lora, key)]
+    if there["base"]["model"] != student.model or other:
+        what = f"with another {', '.join(other)}" if other else f"on {there['base']['model']}"
+        raise InputError(f"The adapter {student.adapter} was trained {what}; give `model` and `lora` in the recipe as they were there.")
     return {"episodes": there["episodes"], "before": [*there["before"], there["training"]]}
 
 

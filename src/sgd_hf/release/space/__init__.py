@@ -24,11 +24,12 @@ from sgd_hf.core.records import Rollout, features, from_row, to_row
 from sgd_hf.core.store import write_json
 
 EPISODES, AGENT = "episodes.parquet", "agent.json"
+TITLE = "Sub-goals in ScienceWorld"
 SDK = "6.31.0"
 """the version of Gradio that the Space is made for"""
 
 
-def space(folder: Path, episodes: Sequence[Rollout], agent: dict[str, Any] | None = None, title: str = "Sub-goals in ScienceWorld") -> None:
+def space(folder: Path, episodes: Sequence[Rollout], agent: dict[str, Any] | None = None) -> None:
     """Write the Space into a folder that exists. ``agent``: ``{"source": Hub id or folder, "revision": commit or null}`` of
     the agent that plays live, None for recorded episodes alone. Raises `InputError` where there is no episode."""
     import pyarrow
@@ -48,7 +49,7 @@ def space(folder: Path, episodes: Sequence[Rollout], agent: dict[str, Any] | Non
         (here / "card.md.jinja").read_text()
     )
     arms = list(dict.fromkeys(rollout.arm for rollout in episodes))
-    (folder / "README.md").write_text(card.render(title=title, sdk=SDK, agent=agent, episodes=len(episodes), arms=arms))
+    (folder / "README.md").write_text(card.render(title=TITLE, sdk=SDK, agent=agent, episodes=len(episodes), arms=arms))
     if agent:
         write_json(folder / AGENT, agent)
 

@@ -162,4 +162,4 @@ def test_runs_are_named_from_the_folder_that_they_share(tmp_path, monkeypatch):
     console = Console(record=True, width=80, file=open("/dev/null", "w"))
     print_leaderboard(leaderboard([Path("."), two]), console)
     table = console.export_text()
-    assert " 1  one " in table and " 2  two " in table and "61.5–" not in table, "an interval of one episode a task is none"
+    assert "\n1 one " in table and "\n2 two " in table and "61.5–" not in table, "an interval of one episode a task is none"

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Annotation
 from sgd_hf.core.subgoals import parse
+from sgd_hf.core.table import Table
 from sgd_hf.corpus.annotate import read_annotations
 
 Pair: TypeAlias = tuple[Annotation, Annotation]
@@ -79,16 +80,11 @@ def figures(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def print_agreement(found: dict[str, Any]) -> None:
     """The figures as a table on the terminal."""
-    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title="agreement (F1 is that of boundaries)", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("task", min_width=20, overflow="fold")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
+    table = Table("agreement (F1 is that of boundaries)", "task", *COLUMNS.values())
     for name, row in [*found["tasks"].items(), ("all", found)]:
-        table.add_row(name, *(str(row[key]) if key == "paths" else f"{row[key]:.2f}" for key in COLUMNS))
+        table.add(name, *(str(row[key]) if key == "paths" else f"{row[key]:.2f}" for key in COLUMNS))
     console = Console()
     console.print(table)
     console.print(f"boundaries: precision {found['precision']:.2f}, recall {found['recall']:.2f}; {found['alike']} segments cut alike")

@@ -24,6 +24,7 @@ from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import COMPLETE, END, STYLES, Message, PaperTranscript, State, Transcript, answered
 from sgd_hf.core.records import HUB_SPLIT, Annotation, GoldPath, Segment, Step, features, to_row
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
+from sgd_hf.core.table import Table
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.corpus.search import Search, read_searches
 
@@ -156,19 +157,13 @@ def flat_rows(annotation: Annotation, budget: int = Transcript.budget, style: ty
 def print_summary(summary: dict[str, Any]) -> None:
     """The summary as a table on the terminal."""
     from rich.console import Console
-    from rich.table import Table
 
     splits = list(HUB_SPLIT.values())
-    table = Table(
-        "rows",
-        *splits,
-        "shortened",
-        "longest, characters",
-        title=f"{summary['episodes']} episodes, teacher: {', '.join(summary['teacher'])}",
-    )
+    title = f"{summary['episodes']} episodes, teacher: {', '.join(summary['teacher'])}"
+    table = Table(title, "rows", *splits, "shortened", "longest, characters")
     for config, rows in summary["rows"].items():
         sizes = [str(summary[key].get(config, "")) for key in ("shortened", "characters")]
-        table.add_row(config, *[str(rows.get(split, "")) for split in splits], *sizes)
+        table.add(config, *[str(rows.get(split, "")) for split in splits], *sizes)
     Console().print(table)
 
 

@@ -28,6 +28,7 @@ from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, GoldPath, Step, from_row, to_row
 from sgd_hf.core.store import Store, read_rows
+from sgd_hf.core.table import Table
 from sgd_hf.core.texts import rejected, room
 from sgd_hf.scienceworld import tasks as catalogue
 from sgd_hf.scienceworld.environment import ScienceWorld, play, provenance
@@ -235,19 +236,14 @@ def _collapse_walks(actions: Sequence[str], moves: Sequence[tuple[str, str]]) ->
 
 def print_summary(summary: dict[str, Any]) -> None:
     """The summary as a table on the terminal, and why paths were rejected."""
-    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    table = Table(
-        "task", title=f"gold paths: {summary['accepted']} accepted, {summary['rejected']} rejected", title_justify="left", box=SIMPLE
-    )
-    for header in ("paths", "oracle", "actions", "moves"):
-        table.add_column(header, justify="right")
+    title = f"gold paths: {summary['accepted']} accepted, {summary['rejected']} rejected"
+    table = Table(title, "task", "paths", "oracle", "actions", "moves")
     for name, figures in [*summary["tasks"].items(), ("all", summary)]:
         means = (f"{figures[key]:.1f}" for key in ("mean_oracle_actions", "mean_actions", "mean_moves"))
-        table.add_row(name, str(figures["accepted"]), *means)
+        table.add(name, str(figures["accepted"]), *means)
     console.print(table)
     for key, reason in summary["reasons"].items():
         console.print(f"rejected {key}: {reason}", markup=False)

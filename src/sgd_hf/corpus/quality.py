@@ -13,6 +13,7 @@ from typing import Any
 
 from sgd_hf.core.records import Annotation, from_row
 from sgd_hf.core.subgoals import known, parse
+from sgd_hf.core.table import Table
 from sgd_hf.corpus.rules import views
 from sgd_hf.corpus.spending import Budget
 
@@ -101,23 +102,20 @@ def print_summary(summary: dict[str, Any]) -> None:
     """The summary as tables on the terminal: counts and grounding per task, segment lengths as bars, verbs, and what
     a teacher with tokens took."""
     from rich.console import Console
-    from rich.table import Table
 
-    tasks = Table("task", title="annotations")
-    for name in ("accepted", "rejected", "segments", "actions a segment", "grounded"):
-        tasks.add_column(name, justify="right")
+    tasks = Table("annotations", "task", "accepted", "rejected", "segments", "actions each", "grounded")
     for name, figures in [*summary["tasks"].items(), ("all", summary)]:
-        tasks.add_row(
+        tasks.add(
             name, str(figures["accepted"]), str(figures["rejected"]), str(figures["segments"]),
             f"{figures['mean_actions']:.2f}", f"{100 * figures['grounded']:.1f} %",
         )  # fmt: skip
-    lengths = Table("actions", "segments", "", title="segment lengths")
+    lengths = Table("segment lengths", "actions", "segments")
     most = max(summary["lengths"].values(), default=1)
     for length, count in summary["lengths"].items():
-        lengths.add_row(length, str(count), "█" * max(1, round(40 * count / most)))
-    verbs = Table("verb", "segments", "actions a segment", title=f"vocabulary: {summary['distinct_subgoals']} distinct sub-goals")
+        lengths.add(f"{length:>2} {'█' * max(1, round(40 * count / most))}", str(count))
+    verbs = Table(f"vocabulary: {summary['distinct_subgoals']} distinct sub-goals", "verb", "segments", "actions each")
     for verb, counts in summary["verbs"].items():
-        verbs.add_row(verb, str(counts["segments"]), f"{counts['actions'] / counts['segments']:.2f}")
+        verbs.add(verb, str(counts["segments"]), f"{counts['actions'] / counts['segments']:.2f}")
     console = Console()
     console.print(tasks, lengths, verbs)
     for name, value in _facts(summary).items():

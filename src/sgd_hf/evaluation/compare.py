@@ -13,6 +13,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
+from sgd_hf.core.table import Table
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
 
@@ -91,18 +92,10 @@ def leaderboard(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> None:
     """The difference and its interval, then the tasks, greatest loss first."""
-    from rich.box import SIMPLE
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(f"A {a} · B {b}"), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("task", overflow="fold", min_width=12)
-    for header in ("episodes", "A", "B", "B − A"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = Table(f"A {a} · B {b}", "task", "episodes", "A", "B", "B − A")
     for task, row in sorted(found["tasks"].items(), key=lambda item: (item[1]["difference"], item[0])):
-        table.add_row(task, str(row["episodes"]), f"{row['a']:.1f}", f"{row['b']:.1f}", f"{row['difference']:+.1f}")
-    table.add_section()
-    table.add_row("macro", str(found["episodes"]), f"{found['a']:.1f}", f"{found['b']:.1f}", f"{found['difference']:+.1f}", style="bold")
+        table.add(task, str(row["episodes"]), f"{row['a']:.1f}", f"{row['b']:.1f}", f"{row['difference']:+.1f}")
+    table.add("macro", str(found["episodes"]), f"{found['a']:.1f}", f"{found['b']:.1f}", f"{found['difference']:+.1f}", bold=True)
     console.print(table)
     low, high = found["interval"]
     word = "B is worse" if high < 0 else "B is better" if low > 0 else "no difference can be told"
@@ -115,10 +108,6 @@ def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> N
 
 def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:
     """A table a protocol and a line on what each run was made of; one line of warning where there are several protocols."""
-    from rich.box import SIMPLE
-    from rich.markup import escape
-    from rich.table import Table
-
     if len(tables) > 1:
         console.print(
             f"Warning: these runs were evaluated under {len(tables)} protocols; scores of two tables cannot be compared.",
@@ -130,16 +119,12 @@ def print_leaderboard(tables: Sequence[dict[str, Any]], console: Any) -> None:
         runs = [Path(row["run"]).absolute() for row in found["rows"]]
         home = Path(os.path.commonpath([run.parent for run in runs]))  # long paths would leave no room for the numbers
         title = f"{protocol['name']} {protocol['digest']} · {home}"
-        table = Table(title=escape(title), title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-        table.add_column("")
-        table.add_column("run", overflow="fold", min_width=12)
-        for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "errors"):
-            table.add_column(header, justify="right", no_wrap=True)
+        table = Table(title, "run", "macro", "95 %", "solved", "S", "M", "L", "rejected", "errors")
         for rank, (row, run) in enumerate(zip(found["rows"], runs, strict=True), 1):
             s = row["summary"]
             classes = ("–" if (mean := s["classes"][length]) is None else f"{mean:.1f}" for length in LENGTHS)
             shares = (f"{100 * s['success']:.0f} %", *classes, f"{100 * s['rejected_share']:.0f} %", str(s["errors"]))
-            table.add_row(str(rank), escape(str(run.relative_to(home))), f"{s['macro']:.1f}", within(s["interval"]), *shares)
+            table.add(f"{rank} {run.relative_to(home)}", f"{s['macro']:.1f}", within(s["interval"]), *shares)
         console.print(table)
         for rank, row in enumerate(found["rows"], 1):
             console.print(

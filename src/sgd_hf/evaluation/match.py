@@ -22,6 +22,7 @@ from sgd_hf.core.prompts import State
 from sgd_hf.core.records import Annotation
 from sgd_hf.core.store import Store, read_manifest, read_rows
 from sgd_hf.core.subgoals import parse
+from sgd_hf.core.table import Table
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.evaluation.arms import source_name
 
@@ -84,15 +85,9 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def print_match(found: dict[str, Any], console: Any) -> None:
     """A line a task, then all."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table(title="planner against the annotation", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("task", no_wrap=True)
-    for header in ("asked", "parsed", "verb", "exact"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = Table("planner against the annotation", "task", "asked", "parsed", "verb", "exact")
     for name, row in [*found["tasks"].items(), ("all", found)]:
-        table.add_row(name, str(row["subgoals"]), *(f"{100 * row[field]:.0f} %" for field in ("parsed", "verb_match", "exact_match")))
+        table.add(name, str(row["subgoals"]), *(f"{100 * row[field]:.0f} %" for field in ("parsed", "verb_match", "exact_match")))
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
+from sgd_hf.core.table import Table
 from sgd_hf.core.texts import rejected
 from sgd_hf.evaluation.diagnosis import LABELS, label
 from sgd_hf.evaluation.scoring import LENGTHS, score, within
@@ -54,19 +55,13 @@ _ROLES = {"planner": "role-planner", "executor": "role-executor", "flat": "arm-f
 
 def print_results(results: dict[str, Any], console: Any) -> None:
     """The arms, best first, as a table on a `rich` console."""
-    from rich.table import Table
-
     protocol = results["protocol"]
-    table = Table(
-        title=f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}", title_justify="left", box=None
-    )
-    table.add_column("arm", no_wrap=True)
-    for header in ("macro", "95 %", "solved", "S", "M", "L", "rejected", "failed"):
-        table.add_column(header, justify="right", no_wrap=True)
+    title = f"{protocol['name']} · {protocol['episodes']} episodes · teacher: {results['teacher']}"
+    table = Table(title, "arm", "macro", "95 %", "solved", "S", "M", "L", "rejected", "failed")
     for arm, row in overview(results):
         classes = (row[f"classes.{length}"] for length in LENGTHS)
-        style = "bold" if arm == "hierarchical" else None
-        table.add_row(arm, row["macro"], row["interval"], row["success"], *classes, row["rejected_share"], row["failures"], style=style)
+        figures = (row["macro"], row["interval"], row["success"], *classes, row["rejected_share"], row["failures"])
+        table.add(arm, *figures, bold=arm == "hierarchical")
     console.print(table)
     for arm, row in results["arms"].items():
         if row["errors"]:

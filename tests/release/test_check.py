@@ -1,5 +1,7 @@
 """What is not fit to be published is refused before anything is sent, with its name."""
 
+import shutil
+
 import pytest
 
 from sgd_hf.core.errors import CheckpointError
@@ -69,3 +71,18 @@ def test_a_metric_that_is_not_ours_is_not_run(tmp_path):
     (tmp_path / "scienceworld_score.py").write_text("raise SystemExit('it ran')")
     with pytest.raises(CheckpointError, match="not run"):
         load(tmp_path, "metric", lambda id, revision: tmp_path)
+
+
+def test_weights_that_a_vllm_server_was_scored_with_are_known_again(run, tmp_path):
+    """vLLM's digest is that of the files, the decoder's that of the tensors; each evaluation names its own."""
+    from sgd_hf.agent import served
+    from sgd_hf.agent.decoder import Decoder
+
+    folder = tmp_path / "planner"
+    shutil.copytree(run / "planner", folder)
+    (folder / "README.md").write_text(CARD)
+    for digest in (f"{served.digest(folder)}-vllm", Decoder.from_pretrained(folder).digest):
+        load(folder, "planner", None, {"planner": digest})
+    for digest in (f"{served.digest(run / 'executor')}-vllm", "0" * 12):
+        with pytest.raises(CheckpointError, match="not those that were scored"):
+            load(folder, "planner", None, {"planner": digest})

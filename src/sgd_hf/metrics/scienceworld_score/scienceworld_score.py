@@ -75,6 +75,8 @@ class ScienceworldScore(evaluate.Metric):
         patience: int = 50,
         workers: int = 1,
     ) -> dict[str, Any]:
+        if workers < 1:
+            raise InputError("The number of workers must be at least 1.")
         protocol = Protocol("references", _episodes(references), limit, patience)
         with _nothing_to_import():
             played = _replayed(predictions, protocol, workers) if agent is None else _rolled_out(agent, protocol, workers)

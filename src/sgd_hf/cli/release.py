@@ -50,11 +50,12 @@ def release(command: Command) -> Run:
             raise InputError("A release on the Hub is whole: leave out --light, or --org.")
         if not a.org and (a.dry_run or a.public or a.play):
             raise InputError("--dry-run, --public and --play are about the Hub: give --org too, or leave them out.")
-        protocol, rollouts = scored(a.folder)
-        if a.play < 0 or a.play > len(rollouts):
-            raise InputError(
-                f"--play is how many of the agent's {len(rollouts)} stored episodes it plays again; give fewer, but not below 0."
-            )
+        if a.play:
+            protocol, rollouts = scored(a.folder)
+            if not 0 < a.play <= len(rollouts):
+                raise InputError(
+                    f"--play is how many of the agent's {len(rollouts)} stored episodes it plays again; give fewer, but not below 0."
+                )
         artifacts = release(a.folder, a.out or a.folder / "release", a.org, a.name, a.readme, a.light)
         if not a.org:
             for made in artifacts:

@@ -110,8 +110,8 @@ class Store:
                 raise StoreError(
                     f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out."
                 )
-            now, then = versions().get("commit"), manifest["versions"].get("commit")
-            if "summary" not in manifest and now and then and now not in then.split("+"):
+            then = manifest["versions"].get("commit")
+            if then and "summary" not in manifest and (now := versions().get("commit", then)) not in then.split("+"):
                 manifest["versions"]["commit"] = f"{then}+{now}"  # rows of both will be there
                 write_json(path, manifest)
         elif any(p.name not in (".lock", "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):

@@ -59,13 +59,14 @@ def annotate(
     ``out/shard-i-of-n``. Raises `StoreError` for a folder of another stage, an incomplete one, a changed
     configuration or a shard still at work; `ServerError` and `InputError` where the teacher does not answer.
     """
-    config = _config(gold, teacher, repairs)
-    index, count = shard or (1, 1)
-    total = len(range(index - 1, read_manifest(gold, "collect", complete=True)["summary"]["accepted"], count))
-    folder = shard_folder(out, shard)
-    budget = budget or Budget()
     if repairs < 0:
         raise InputError("--repairs is how often a bad answer is asked for again; give 0 or more.")
+    manifest = read_manifest(gold, "collect", complete=True)
+    config = _config(manifest, teacher, repairs)
+    index, count = shard or (1, 1)
+    total = len(range(index - 1, manifest["summary"]["accepted"], count))
+    folder = shard_folder(out, shard)
+    budget = budget or Budget()
     with Store(folder, STAGE, config) as store:
         answers = store.journal("answers")
         store.merge_shards(answers)
@@ -113,10 +114,9 @@ def read_annotations(folder: str | Path) -> Iterator[Annotation]:
         yield found
 
 
-def gold_digest(gold: str | Path) -> str:
-    """What annotations keep of the complete ``collect`` folder that they were made of: 16 hex digits over its configuration."""
-    collected = read_manifest(gold, "collect", complete=True)["config"]
-    return hashlib.sha256(json.dumps(collected, sort_keys=True).encode()).hexdigest()[:16]
+def gold_digest(collected: dict[str, Any]) -> str:
+    """What annotations keep of the ``collect`` folder with this manifest: 16 hex digits over its configuration."""
+    return hashlib.sha256(json.dumps(collected["config"], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def prompt_version(teacher: Teacher) -> str:
@@ -260,6 +260,6 @@ def _grouped(golds: Iterator[GoldPath], teacher: Teacher) -> Iterator[GoldPath]:
         yield from sorted(window, key=teacher.template.group)
 
 
-def _config(gold: str | Path, teacher: Teacher, repairs: int) -> dict[str, Any]:
+def _config(collected: dict[str, Any], teacher: Teacher, repairs: int) -> dict[str, Any]:
     said = {"teacher": teacher.name, "teacher_revision": teacher.revision, "prompt_version": prompt_version(teacher)}
-    return said | {"gold": gold_digest(gold)} | ({"repairs": repairs} if repairs else {})
+    return said | {"gold": gold_digest(collected)} | ({"repairs": repairs} if repairs else {})

@@ -67,7 +67,7 @@ def reparse(gold: str | Path, out: str | Path, template: Template) -> dict[str, 
     folder, scratch = Path(out), Path(out) / ".reparse"
     teacher = RecordedTeacher(folder, template)
     before = read_manifest(folder, STAGE, complete=True)
-    if gold_digest(gold) != before["config"]["gold"]:
+    if gold_digest(read_manifest(gold, "collect", complete=True)) != before["config"]["gold"]:
         raise StoreError(f"{folder} was annotated from other gold paths than {gold}; give the folder that it was made of.")
     with Store(folder, STAGE, before["config"]):
         shutil.rmtree(scratch, ignore_errors=True)

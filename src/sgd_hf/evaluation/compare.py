@@ -17,8 +17,12 @@ from sgd_hf.core.table import Table
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
 
-CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
-"""what a manifest's configuration says beside what the arm was made of"""
+_CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
+
+
+def origin(config: dict[str, Any]) -> dict[str, Any]:
+    """What an arm was made of, out of its manifest's configuration."""
+    return {name: value for name, value in config.items() if name not in _CONDITIONS}
 
 
 def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples: int = 2000) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def leaderboard(folders: Sequence[Path]) -> list[dict[str, Any]]:
             {
                 "run": str(folder),
                 "arm": config["arm"],
-                "origin": " ".join(f"{name}={value}" for name, value in config.items() if name not in CONDITIONS) or "none",
+                "origin": " ".join(f"{name}={value}" for name, value in origin(config).items()) or "none",
                 "commit": manifest["versions"].get("commit", "none"),
                 "summary": summary,
             }

@@ -2,9 +2,9 @@
 
 Guarantee: a replay meets the limits of the protocol and lists valid actions exactly where the rollout did, so it
 is exact: every text, score and stop reason must come out as stored, and each that does not is named. So is whatever
-the folder says of its scores that its rollouts do not and of its protocol that this version does not, each episode that it lacks, and each that is not the
-protocol's. Rollouts that crashed have nothing to check and are counted apart; one that cannot be replayed counts as a
-mismatch.
+the folder says of its scores that its rollouts do not, or of its protocol that this version does not, each episode
+that it lacks, and each that is not the protocol's. Rollouts that crashed have nothing to check and are counted apart;
+one that cannot be replayed counts as a mismatch.
 """
 
 import json

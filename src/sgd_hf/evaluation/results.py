@@ -11,7 +11,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
-from sgd_hf.evaluation.compare import CONDITIONS, compare
+from sgd_hf.evaluation.compare import compare, origin
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import summarise
 
@@ -38,7 +38,7 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         "simulator": {key: configs[0][key] for key in ("simulator", "jar", "jvm")},
         "commit": _commits({m["config"]["arm"]: m["versions"].get("commit", "none") for m in manifests}),
         "teacher": ", ".join(sorted({config["teacher"] for config in configs if "teacher" in config})) or "none",
-        "origin": {config["arm"]: {k: v for k, v in config.items() if k not in CONDITIONS} for config in configs},
+        "origin": {config["arm"]: origin(config) for config in configs},
         "arms": summarise(rollouts),
         "note": "",
     }

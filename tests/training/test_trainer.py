@@ -54,7 +54,8 @@ def spoken(annotations, brief, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def trainer(spoken, brief, tokenizer, tmp_path_factory):
+def trained(spoken, tokenizer, tmp_path_factory):
+    """The trainer of a model."""
     from datasets import Dataset
 
     given = {"bf16": False, "use_cpu": True, "report_to": "none", "assistant_only_loss": True, "max_length": 4096, "disable_tqdm": True}
@@ -62,7 +63,13 @@ def trainer(spoken, brief, tokenizer, tmp_path_factory):
         str(tmp_path_factory.mktemp("out")), per_device_eval_batch_size=4, include_num_input_tokens_seen="non_padding", **given
     )
     rows = Dataset.from_list(spoken)
-    return StudentTrainer(model=brief, args=args, processing_class=tokenizer, train_dataset=rows, eval_dataset=rows, exact_match_rows=99)
+    given = {"args": args, "processing_class": tokenizer, "train_dataset": rows, "eval_dataset": rows, "exact_match_rows": 99}
+    return lambda model: StudentTrainer(model=model, **given)
+
+
+@pytest.fixture(scope="module")
+def trainer(trained, brief):
+    return trained(brief)
 
 
 def test_exact_match_is_that_of_greedy_decoding(trainer, spoken, brief, tokenizer):
@@ -120,3 +127,21 @@ def test_a_row_without_its_end_is_not_exact(trainer):
         likely = trainer.model(torch.tensor([row["input_ids"]])).logits[0].argmax(-1).tolist()
     expected = [all(likely[i - 1] == row["labels"][i] for i in range(a, b + 1)) for a, b in zip(starts, ends, strict=True)]
     assert trainer._right(row) == expected
+
+
+def test_the_loss_without_the_logits_that_have_no_label_is_that_of_trl(trained, model):
+    """A batch of rows of different lengths; the loss, and what it teaches the head and a layer below."""
+    trainer = trained(copy.deepcopy(model))
+    model = trainer.model
+    batch = trainer._prepare_inputs(trainer.data_collator([trainer.train_dataset[i] for i in range(4)]))
+    assert (batch["labels"] == -100).any(1).all() and (batch["attention_mask"] == 0).any()
+
+    def learnt(loss, **given):
+        model.zero_grad()
+        value = loss(model.train(), dict(batch), **given)
+        value.backward()
+        return [value.detach(), model.lm_head.weight.grad.clone(), model.model.layers[0].self_attn.q_proj.weight.grad.clone()]
+
+    for given in ({}, {"num_items_in_batch": torch.tensor(77)}):
+        ours, theirs = learnt(trainer.compute_loss, **given), learnt(super(StudentTrainer, trainer).compute_loss, **given)
+        assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(ours, theirs, strict=True))

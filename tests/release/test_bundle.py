@@ -57,6 +57,14 @@ def test_the_same_run_gives_the_same_bytes(bundle, scored, tmp_path):
             assert path.read_bytes() == (bundle / artifact.name / name).read_bytes(), name
 
 
+def test_the_order_in_which_episodes_ended_does_not_count(bundle, copy, tmp_path):
+    for rows in copy.glob("evaluation/*/rows.jsonl"):
+        rows.write_text("".join(reversed(rows.read_text().splitlines(keepends=True))))
+    for artifact in release(copy, tmp_path / "other"):
+        for name, path in artifact.files().items():
+            assert path.read_bytes() == (bundle / artifact.name / name).read_bytes(), name
+
+
 def test_the_data_set_loads(bundle, scored):
     from datasets import load_dataset
 

@@ -36,7 +36,7 @@ def test_results_are_those_of_the_rollouts(tmp_path):
     assert results["teacher"] == "rules" and results["origin"]["hierarchical"]["planner"] == "p"
     assert results["simulator"]["simulator"] == "scienceworld 1.2.3" and results["versions"]["python"]
     assert json.loads(json.dumps(results)) == results
-    assert [r for folder in folders for r in read_rollouts(folder)] == rollouts
+    assert [r for folder in folders for r in sorted(read_rollouts(folder), key=lambda r: r.key)] == rollouts
 
 
 def test_arms_of_two_commits_are_told_apart(tmp_path):

@@ -17,7 +17,8 @@ from sgd_hf.evaluation.scoring import summarise
 
 
 def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
-    """Results (see `sgd_hf.evaluation.report`) and rollouts, by their keys, of complete evaluation folders, one an arm."""
+    """Results (see `sgd_hf.evaluation.report`) and rollouts of complete evaluation folders, one an arm,
+    those of each by their keys: they lie in the order in which the episodes happened to end."""
     manifests = [read_manifest(folder, STAGE, complete=True) for folder in folders]
     configs = [manifest["config"] for manifest in manifests]
     if len({config["protocol"]["digest"] for config in configs}) > 1:
@@ -28,8 +29,7 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         raise InputError(
             f"These folders were evaluated under different protocols and cannot share a table: {named}; report them one by one."
         )
-    # They lie in the order in which the episodes happened to end.
-    rollouts = sorted((rollout for folder in folders for rollout in read_rollouts(folder)), key=lambda rollout: rollout.key)
+    rollouts = [rollout for folder in folders for rollout in sorted(read_rollouts(folder), key=lambda rollout: rollout.key)]
     if len({rollout.key for rollout in rollouts}) < len(rollouts):
         raise InputError("Two of the folders hold the same arm; report them one by one.")
     results = {

@@ -55,7 +55,7 @@ def spoken(annotations, brief, tokenizer):
 
 @pytest.fixture(scope="module")
 def trained(spoken, tokenizer, tmp_path_factory):
-    """The trainer of a model."""
+    """What gives the trainer of a model."""
     from datasets import Dataset
 
     given = {"bf16": False, "use_cpu": True, "report_to": "none", "assistant_only_loss": True, "max_length": 4096, "disable_tqdm": True}
@@ -63,8 +63,8 @@ def trained(spoken, tokenizer, tmp_path_factory):
         str(tmp_path_factory.mktemp("out")), per_device_eval_batch_size=4, include_num_input_tokens_seen="non_padding", **given
     )
     rows = Dataset.from_list(spoken)
-    given = {"args": args, "processing_class": tokenizer, "train_dataset": rows, "eval_dataset": rows, "exact_match_rows": 99}
-    return lambda model: StudentTrainer(model=model, **given)
+    more = {"args": args, "processing_class": tokenizer, "train_dataset": rows, "eval_dataset": rows, "exact_match_rows": 99}
+    return lambda model: StudentTrainer(model=model, **more)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.training.recipe import Student
+from sgd_hf.training.seq2seq import token_mean
 from sgd_hf.training.student import make_student
 
 Score = Callable[[Path], dict[str, float]]
@@ -89,18 +89,18 @@ class StudentTrainer(SFTTrainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """TRL's, but a CPU that learns computes logits where there is a label only: TRL leaves the others out on GPUs alone,
-        and of a row of ours few tokens are the assistant's. The loss is the same number."""
-        if not model.training or self.args.device.type != "cpu" or self.args.loss_type != "nll" or self.args.label_smoothing_factor:
+        and of a row of ours few tokens are the assistant's. The loss is the same number; what TRL logs of the training rows
+        beside it (entropy, token accuracy) is not there then."""
+        plain = self.args.loss_type == "nll" and not self.args.label_smoothing_factor and not self.aux_loss_enabled
+        if not (plain and model.training and self.args.device.type == "cpu"):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"][:, 1:]
         places = (labels != -100).any(0).nonzero()[:, 0]
         given = {name: value for name, value in inputs.items() if name != "labels"}
         outputs = model(**given, logits_to_keep=places, use_cache=False)
-        loss = cross_entropy(outputs.logits.flatten(0, 1).float(), labels[:, places].flatten(), reduction="sum")
-        if num_items_in_batch is None:
-            loss = loss / (labels != -100).sum()
-        else:  # the tokens of all processes, whose gradients are averaged
-            loss = loss / num_items_in_batch * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
+        loss = token_mean(outputs, labels[:, places], num_items_in_batch)
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes  # the number is that of all processes, whose gradients are averaged
         return (loss, outputs) if return_outputs else loss
 
     def evaluation_loop(self, *given: Any, metric_key_prefix: str = "eval", **more: Any) -> Any:

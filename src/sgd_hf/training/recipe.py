@@ -54,6 +54,8 @@ class Student:
     row_cap: int = 0
     """train rows of one kind that are learnt from at most, 0 for all, evenly spread over them. Rows about one sub-goal, as an
     executor's, are of the kind of its verb (a third of all their tokens is watching), others of the kind of their task"""
+    renamings: int = 0
+    """0: train rows as they are; n: each of them n times, and each time with other names in it (`renaming.renamed`)"""
     dev_cap: int = 0
     """validation episodes of one task at most, 0 for all"""
     held_out: list[str] = field(default_factory=list)

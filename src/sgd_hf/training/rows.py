@@ -13,6 +13,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.scienceworld.tasks import scattered
 from sgd_hf.training.recipe import FIRST, Student
+from sgd_hf.training.renaming import renamed
 
 Variation = tuple[str, int]
 
@@ -63,6 +64,8 @@ def learnt_rows(folder: Path, student: Student) -> dict[str, Any]:
             if student.row_cap and split == "train":
                 picked = _spread(picked, [_kind(*row) for row in zip(rows["task"], rows["subgoal"], strict=True)], student.row_cap)
             sets[split] = rows.select(picked).select_columns(["messages", "task", "variation"])
+            if student.renamings and split == "train":
+                sets[split] = concatenate_datasets([_renamed(sets[split], str(k)) for k in range(student.renamings)])
     if "train" not in sets:
         raise InputError(f"The recipe holds out every task of {folder}; leave at least one.")
     return sets
@@ -99,6 +102,12 @@ def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.
         rounds, more = divmod(max(1, round(total * len(own) ** power / weight)), len(own))
         times |= {episode: rounds + (i < more) for i, episode in enumerate(own) if rounds or i < more}
     return times
+
+
+def _renamed(rows: Any, key: str) -> Any:
+    """Each row under other names, those of an episode under the same ones."""
+    columns = ["messages", "task", "variation"]
+    return rows.map(lambda messages, *episode: {"messages": renamed(messages, "/".join(map(str, (key, *episode))))}, input_columns=columns)
 
 
 def _kind(task: str, subgoal: str) -> str:

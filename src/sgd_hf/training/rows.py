@@ -105,9 +105,7 @@ def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.
 
 
 def _renamed(rows: Any, key: str) -> Any:
-    """Each row under other names, those of an episode under the same ones."""
-    columns = ["messages", "task", "variation"]
-    return rows.map(lambda messages, *episode: {"messages": renamed(messages, "/".join(map(str, (key, *episode))))}, input_columns=columns)
+    return rows.map(lambda messages, i: {"messages": renamed(messages, f"{key}/{i}")}, with_indices=True, input_columns="messages")
 
 
 def _kind(task: str, subgoal: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sgd_hf.core.prompts import COMPLETE, END, Message, State, Transcript
+from sgd_hf.core.reasons import heard
 from sgd_hf.core.subgoals import Subgoal, parse, reached
 
 CHANCES = 3
@@ -84,7 +85,7 @@ class Patience:
 def understood(answer: str | None) -> Subgoal | None:
     """The sub-goal that a plan's answer is, None for anything else."""
     try:
-        return parse(answer or "")
+        return parse(heard(answer or "")[0])
     except ValueError:
         return None
 
@@ -108,17 +109,18 @@ def hierarchical(transcript: Transcript, patience: Patience, plan: Plan = planne
     unusable = 0
     successor: Subgoal | None = None
     while unusable < CHANCES:
-        subgoal = successor
+        subgoal, why = successor, ""
         if subgoal is None:
             answer = yield from plan(transcript, wrong)
             if answer is None:
                 return
             try:
-                subgoal = parse(answer)
+                text, why = heard(answer)
+                subgoal = parse(text)
             except ValueError as error:
                 wrong, unusable = str(error), unusable + 1
                 continue
-        transcript.begin(str(subgoal))
+        transcript.begin(str(subgoal), why)
         fate, wrong, successor = yield from _pursue(transcript, subgoal, patience, plan if every_step else None)
         acted = len(transcript.actions) > transcript.start
         transcript.end(fate)
@@ -130,10 +132,11 @@ def guided(transcript: Transcript, segments: Sequence[tuple[str, Sequence[str]]]
     segment's actions are played. At the first difference (fate ``differs``) the episode is given up, for the gold path
     says nothing of another way; a score is thus what the plan is good for as long as it agrees with the annotation."""
     for expected, actions in segments:
-        subgoal = understood((yield from plan(transcript, "")))
+        answer = yield from plan(transcript, "")
+        subgoal = understood(answer)
         if subgoal is None:
             return
-        transcript.begin(str(subgoal))
+        transcript.begin(str(subgoal), heard(answer)[1])
         if str(subgoal) != expected:
             return transcript.end("differs")
         for action in actions:

@@ -19,6 +19,7 @@ and agents carry, so that what was trained on one is never played with another.
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from sgd_hf.core.reasons import reason, spoken
 from sgd_hf.core.subgoals import VERBS, parse
 from sgd_hf.core.texts import carried, flatten, room, sights
 
@@ -105,10 +106,15 @@ class Transcript:
         """Whether the state is another than when the last sub-goal began."""
         return self.state != self._known
 
-    def begin(self, subgoal: str) -> None:
-        """The planner has written a sub-goal; the executor's conversation about it opens."""
+    def why(self, subgoal: str) -> str:
+        """The reason for a sub-goal that the planner could give now, empty where it needs none."""
+        past = ((past.subgoal, past.reply) for past in self.past)
+        return reason(parse(subgoal), flatten(self.task).lower(), self.state.text, past)
+
+    def begin(self, subgoal: str, why: str = "") -> None:
+        """The planner has written a sub-goal, after a reason or without; the executor's conversation about it opens."""
         self.subgoal, self.start = subgoal, len(self.actions)
-        self._planner, self._known = answered(self._asked or self.planner(), subgoal), self.state
+        self._planner, self._known = answered(self._asked or self.planner(), spoken(subgoal, why)), self.state
         self._executor = [_user(self._executor_head())]
 
     def act(self, action: str, reply: str, state: State) -> None:
@@ -214,7 +220,10 @@ class PaperTranscript(Transcript):
     def flat(self) -> list[Message]:
         return self._whole(None, [], "next action?")
 
-    def begin(self, subgoal: str) -> None:
+    def why(self, subgoal: str) -> str:
+        return ""
+
+    def begin(self, subgoal: str, why: str = "") -> None:
         self.subgoal, self.start, self._known = subgoal, len(self.actions), self.state
 
     def _go_on(self, before: State) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.prompts import COMPLETE, END, STYLES, Message, PaperTranscript, State, Transcript, answered
+from sgd_hf.core.reasons import spoken
 from sgd_hf.core.records import HUB_SPLIT, Annotation, GoldPath, Segment, Step, features, to_row
 from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
 from sgd_hf.core.table import Table
@@ -196,13 +197,14 @@ def _acted(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _pursued(transcript: Transcript, segments: Sequence[Segment], steps: Sequence[Step]) -> Iterator[str]:
-    """The sub-goal of each segment, once it was pursued."""
+    """The sub-goal of each segment, after its reason, once it was pursued."""
     for segment in segments:
-        transcript.begin(segment.subgoal)
+        why = transcript.why(segment.subgoal)
+        transcript.begin(segment.subgoal, why)
         for step in steps[segment.start : segment.end]:
             _feed(transcript, step)
         transcript.end("ended")
-        yield segment.subgoal
+        yield spoken(segment.subgoal, why)
 
 
 def _conversations(

@@ -96,7 +96,7 @@ def _questions(annotation: Annotation, agent: SubgoalAgent) -> Iterator[Question
     transcript = agent.transcript(gold.description, gold.look, gold.inventory)
     for number, segment in enumerate(annotation.segments):
         yield f"{annotation.key}#{number}", gold.episode.task, segment.subgoal, next(agent.plan(transcript, ""))
-        transcript.begin(segment.subgoal)
+        transcript.begin(segment.subgoal, transcript.why(segment.subgoal))
         for step in gold.steps[segment.start : segment.end]:
             transcript.act(step.action, step.observation, State(step.look, step.inventory))
         transcript.end("ended")

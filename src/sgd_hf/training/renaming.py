@@ -19,13 +19,13 @@ _SURFACES = (
     *("paper", "plastic", "platinum", "rubber", "sandpaper", "soapy water", "steel", "titanium", "wood", "zinc"),
 )
 
-_LISTED = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )"
+_PLANES = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )|\b{0}(?= \d+, | is faster)"  # in a task, in a planner's reason
 _KINDS = [
     (names, re.compile(where.format(f"(?:{'|'.join(names)})")))
     for names, where in (
         (_COLOURS, r"\b{0}(?= (?:box|wire|light bulb))"),
-        (_LETTERS, rf"(?:(?<=unknown )|(?<=unknown substance )|(?<=unknown material )|(?<=inclined plane )){{0}}\b|{_LISTED}"),
-        (_SURFACES, rf"(?<=plane with a ){{0}}(?= surface)|{_LISTED}"),
+        (_LETTERS, rf"(?:(?<=unknown )|(?<=unknown substance )|(?<=unknown material )|(?<=inclined plane )){{0}}\b|{_PLANES}"),
+        (_SURFACES, rf"(?<=plane with a ){{0}}(?= surface)|{_PLANES}"),
         (tuple("123456789"), r"(?<=flower pot ){0}\b"),
         (_PLANTS, r"\b{0}\b"),
     )

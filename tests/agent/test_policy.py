@@ -67,6 +67,15 @@ def test_a_canonical_subgoal_is_what_the_executor_reads():
     assert requests[1].messages[-1]["content"].endswith("\nsub-goal: pick_up(thermometer)")
 
 
+def test_a_reason_stays_with_the_planner():
+    """It is in the planner's conversation, and the executor is given the sub-goal alone."""
+    script = {"planner": ["nothing is on, it is cold: pick_up( The Thermometer )"], "executor": ["pick up thermometer", END]}
+    requests, transcript = drive(hierarchical, Patience(), script, steps=5)
+    assert transcript.past[0].subgoal == "pick_up(thermometer)"
+    assert requests[1].messages[-1]["content"].endswith("\nsub-goal: pick_up(thermometer)")
+    assert {"role": "assistant", "content": "nothing is on, it is cold: pick_up(thermometer)"} in requests[4].messages
+
+
 STALLS = {
     "budget": (Patience(actions=3), [f"open {n}" for n in range(9)], {}, 3, "took more than 3 actions"),
     "rejections": (Patience(repair=False), ["open a", "open b", "open c"], {"open a": NO, "open b": NO}, 2, f"open b -> {NO}"),

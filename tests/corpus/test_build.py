@@ -8,6 +8,7 @@ import pytest
 from sgd_hf.agent.policy import Act, Ask, Patience, Reply, flat, hierarchical
 from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.prompts import BUDGET, COMPLETE, END, PAPER_BUDGET, PROMPT_VERSION, PaperTranscript, State, Transcript, flatten
+from sgd_hf.core.reasons import heard, spoken
 from sgd_hf.core.records import to_row
 from sgd_hf.core.store import Store, read_manifest
 from sgd_hf.core.texts import rejected
@@ -35,6 +36,8 @@ def live(annotation, policy, budget, style=Transcript):
             answer = next(answers[request.module], None)
             if answer is None:
                 return asked
+            if request.module == "planner":
+                answer = spoken(answer, transcript.why(answer))
             asked.append((request.module, [dict(m) for m in request.messages], answer))
             if answer == COMPLETE:
                 return asked
@@ -111,7 +114,7 @@ def test_rows_fit_and_nothing_owed_is_cut(annotations, budget):
                 assert "\nroom: " in messages[0]["content"] and "\ninventory: " in messages[0]["content"]
                 if rows is executor_rows:
                     assert all(m["content"].endswith(f"\nsub-goal: {subgoal}") for m in messages[:-1] if m["role"] == "user")
-        assert [answer for _, answer in unrolled(planner_rows(annotation, budget))] == [*labels, COMPLETE]
+        assert [heard(answer)[0] for _, answer in unrolled(planner_rows(annotation, budget))] == [*labels, COMPLETE]
 
 
 def test_every_action_is_learnt_once_and_end_closes_a_segment(annotations):

@@ -7,7 +7,7 @@ and the label are never cut (contract 3). The budget is in characters, so that r
 trainer proves that they fit its own. All is lower case but END, which the simulator does not mind: a name is the
 same text in a state, a sub-goal and an action, so that it can be copied.
 
-    planner    one conversation an episode, a turn a sub-goal: task and state, then what each sub-goal changed
+    planner    one conversation an episode, a turn a sub-goal (`reasons`): task and state, then what each changed
     executor   one conversation a sub-goal, a turn an action, closed by END
     flat       one conversation a window of actions, no sub-goals: the imitation baseline
 

@@ -12,7 +12,6 @@ from sgd_hf.corpus.build import planner_rows
 
 BOXES = "if it is electrically conductive, place it in the red box. if it is electrically nonconductive, place it in the green box."
 COLD = "if the wax temperature is above -10.5 degrees celsius, place it in the red box. if the wax temperature is below -10.5 degrees celsius, place it in the blue box."
-STEEP = "task: determine which of the two inclined planes (b, wood) has the steepest angle"
 CIRCUIT = "room: workshop; green light bulb (off); {}; table: battery"
 
 
@@ -33,24 +32,30 @@ def test_a_box_is_the_answer_to_what_runs(part, found):
     def why(subgoal):
         return reason(parse(subgoal), f"determine if comb is electrically conductive. {BOXES}", CIRCUIT.format(part), [])
 
-    assert why("put(comb, red box)") == f"{found}, it is electrically conductive"
-    assert why("focus_on(green box)") == f"{found}, it is electrically nonconductive"
+    assert why("put(comb, red box)") == f"{found}, it is electrically conductive, place it in the red box"
+    assert why("focus_on(green box)") == f"{found}, it is electrically nonconductive, place it in the green box"
     assert why("put(comb, yellow box)") == why("pick_up(red box)") == why("focus_on(comb)") == ""
 
 
 def test_a_box_is_the_answer_to_the_last_reading():
     past = [(f"measure(wax{i})", f"the thermometer measures a temperature of {i} degrees celsius") for i in (4, -11)]
-    assert reason(parse("put(wax, blue box)"), COLD, "", past) == "-11 degrees celsius, the wax temperature is below -10.5 degrees celsius"
-    assert reason(parse("put(wax, red box)"), COLD, "", []) == "the wax temperature is above -10.5 degrees celsius"
+    assert reason(parse("put(wax, blue box)"), COLD, "", past) == f"-11 degrees celsius, {COLD[COLD.rindex('the wax') : -1]}"
+    assert reason(parse("put(wax, red box)"), COLD, "", []) == COLD[3 : COLD.index(". ")]
 
 
-@pytest.mark.parametrize(("second", "verdict"), [(9, "wood is faster"), (31, "b is faster"), (24, "both are as fast")])
-def test_a_plane_is_the_answer_to_two_times(second, verdict):
-    past = []
-    for plane, ticks in (("inclined plane b", 99), ("inclined plane b", 24), ("inclined plane with a wood surface", second)):
-        assert reason(parse("focus_on(inclined plane b)"), STEEP, "", past) == ""
+@pytest.mark.parametrize(("second", "why"), [(9, "wood is faster"), (31, "b is faster"), (24, "")])
+@pytest.mark.parametrize("wanted", ["steepest angle", "shallowest angle", "least friction", "most friction"])
+def test_a_plane_is_the_answer_to_two_times(second, why, wanted):
+    task, past = f"task: determine which of the two inclined planes (b, wood) has the {wanted}.", []
+    for plane, ticks in (("inclined plane with a wood surface", second), ("inclined plane b", 99), ("inclined plane b", 24)):
+        if plane == "inclined plane with a wood surface":
+            assert reason(parse("focus_on(inclined plane b)"), task, "", past) == ""
         past += [(f"time(block, {plane})", ""), ("watch(it)", ""), ("read_time(stopwatch)", f"the time reads {ticks} ticks.")]
-    assert reason(parse("focus_on(inclined plane b)"), STEEP, "", past) == f"b 24, wood {second}, {verdict}"
+    slow = wanted in ("shallowest angle", "most friction")
+    if why and slow:
+        why = f"{'b' if why.startswith('wood') else 'wood'} is slower"
+    sought = f"{wanted.split()[0]} is {'slower' if slow else 'faster'}, b 24, wood {second}, "
+    assert reason(parse("focus_on(inclined plane b)"), task, "", past) == (why and sought + why)
 
 
 def test_the_reasons_of_gold_paths_are_true_and_there_for_every_kind_of_question(annotations):
@@ -63,9 +68,8 @@ def test_the_reasons_of_gold_paths_are_true_and_there_for_every_kind_of_question
                     given[annotation.gold.episode.task] = (why, subgoal, annotation.gold.description.lower())
     assert len(given) == 10, "two tasks of melting points, conductivity and Mendel's each, three of planes, one thermometer"
     for why, subgoal, task in given.values():
-        if "faster" in why:
-            faster = re.search(r", ([\w ]+) is faster", why)[1]
-            assert (f" {faster} surface)" in subgoal or f" {faster})" in subgoal) == bool(re.search("steepest|least", task))
+        if "inclined" in task:
+            assert heard(f"x: {subgoal}")[0].replace(" surface", "").endswith(f" {re.search(r', ([a-z ]+) is [a-z]+er$', why)[1]})")
         elif "degrees" in why:
             read, limit = (float(number) for number in re.findall(r"(-?[\d.]+) degrees celsius", why))
             assert (read > limit) == (" above " in why)

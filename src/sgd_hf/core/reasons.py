@@ -1,12 +1,12 @@
 """Why a sub-goal is the next one: what a planner writes in front of a sub-goal that answers the question of its task.
 
 Guarantee: a reason is a function of the task, the state and what was found, so that no teacher has to give it; there is
-none where the task leaves no choice. With it a small model decides in steps, each of which it can copy or compare,
-where the sub-goal alone would ask for all of them in one. (issue 7: two readings were compared by chance)
+none where the task leaves no choice. It is a chain of steps, each of which can be copied, looked up or compared by
+itself, where the bare sub-goal would ask for all of them at once. (issue 7: readings were answered by chance)
 
-    nothing is on, it is electrically nonconductive: put(paper clip, green box)
-    67 degrees celsius, the unknown substance b temperature is above 0.0 degrees celsius: put(unknown substance b, red box)
-    glass 24, soapy water 59, glass is faster: focus_on(inclined plane with a glass surface)
+    nothing is on, it is electrically nonconductive, place it in the green box: put(paper clip, green box)
+    67 degrees celsius, the wax temperature is above 50.0 degrees celsius, place it in the red box: put(wax, red box)
+    steepest is faster, f 24, d 59, f is faster: focus_on(inclined plane f)
 """
 
 import re
@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from sgd_hf.core.subgoals import Subgoal, parse
 
 _MARK = ": "
-_CLAUSE = re.compile(r"\bif ((?:(?!\bif\b).)+?), [^,]*?\bthe (\w+ box)\b")
+_RULE = re.compile(r"\bif ((?:(?!\bif\b).)+?, [^,]*?\bthe (\w+ box))\b")
 _RUNS = re.compile(r"\b(\w+ light bulb|electric \w+) \(on\)")
 _DEGREES = re.compile(r"a temperature of (-?\d+ degrees celsius)")
+_PLANES = re.compile(r"which of the two inclined planes \(([^,)]+), ([^,)]+)\) has the (\w+)")
 _PLANE = re.compile(r"^inclined plane (?:with an? )?| surface$")
 _TICKS = re.compile(r"the time reads (\d+) ticks")
+_FAST = ("steepest", "least")
 
 
 def spoken(subgoal: str, why: str) -> str:
@@ -38,29 +40,26 @@ def reason(subgoal: Subgoal, task: str, state: str, past: Iterable[tuple[str, st
     before, each with its last reply."""
     if subgoal.verb not in ("put", "focus_on"):
         return ""
-    if "which of the two inclined planes" in task:
-        return _faster(past)
-    clause = next((clause for clause, box in _CLAUSE.findall(task) if box == subgoal.args[-1]), "")
-    if not clause:
-        return ""
-    if "electrically" in clause:
+    if planes := _PLANES.search(task):
+        return _timed(planes[1], planes[2], planes[3], past)
+    rule = next((rule for rule, box in _RULE.findall(task) if box == subgoal.args[-1]), "")
+    if "electrically" in rule:
         runs = _RUNS.search(state)
-        found = [f"{runs[1] if runs else 'nothing'} is on"]
-    else:
-        found = [degrees for _, reply in past for degrees in _DEGREES.findall(reply)][-1:]
-    return ", ".join([*found, clause])
+        return f"{runs[1] if runs else 'nothing'} is on, {rule}"
+    found = [degrees for _, reply in past for degrees in _DEGREES.findall(reply)][-1:]
+    return ", ".join([*found, rule]) if rule else ""
 
 
-def _faster(past: Iterable[tuple[str, str]]) -> str:
-    """The ticks that a block took on each of two planes, and where it was faster; empty before both are timed."""
+def _timed(one: str, other: str, wanted: str, past: Iterable[tuple[str, str]]) -> str:
+    """Which plane is asked for, by the ticks that a block took on each; empty before both are timed, or if they do not differ."""
     plane, ticks = "", {}
     for text, reply in past:
         timed = parse(text)
-        plane = timed.args[1] if timed.verb == "time" else plane
-        if plane and timed.verb == "read_time" and (read := _TICKS.search(reply)):
-            ticks[_PLANE.sub("", plane)] = int(read[1])
-    if len(ticks) != 2:
+        plane = _PLANE.sub("", timed.args[1]) if timed.verb == "time" else plane
+        if timed.verb == "read_time" and (read := _TICKS.search(reply)):
+            ticks[plane] = int(read[1])
+    if not {one, other} <= set(ticks) or ticks[one] == ticks[other]:
         return ""
-    (one, first), (other, second) = ticks.items()
-    verdict = "both are as fast" if first == second else f"{one if first < second else other} is faster"
-    return f"{one} {first}, {other} {second}, {verdict}"
+    sought = "faster" if wanted in _FAST else "slower"
+    found = (min if wanted in _FAST else max)((one, other), key=ticks.__getitem__)
+    return f"{wanted} is {sought}, {one} {ticks[one]}, {other} {ticks[other]}, {found} is {sought}"

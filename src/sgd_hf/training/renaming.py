@@ -19,7 +19,7 @@ _SURFACES = (
     *("paper", "plastic", "platinum", "rubber", "sandpaper", "soapy water", "steel", "titanium", "wood", "zinc"),
 )
 
-_PLANES = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )|\b{0}(?= \d+, | is faster)"  # in a task, in a planner's reason
+_PLANES = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )|\b{0}(?= \d+, | is (?:fast|slow)er)"  # in a task, in a planner's reason
 _KINDS = [
     (names, re.compile(where.format(f"(?:{'|'.join(names)})")))
     for names, where in (

@@ -99,6 +99,14 @@ def test_an_exact_match_is_a_verb_match_is_a_subgoal(said):
     assert sum(each["subgoals"] for each in found["tasks"].values()) == found["subgoals"] == len(said)
 
 
+def test_answers_to_questions_are_counted_apart():
+    why = {"why": "nothing is on, it is electrically nonconductive, place it in the red box"}
+    right = {**row("test-conductivity", "put(comb, red box)", f"{why['why']}: put(comb, red box)"), **why}
+    found = summarise([right, {**right, "answer": "put(comb, blue box)"}, row("boil", "wait(1)", "wait(2)")])
+    assert (found["questions"], found["answered"], found["exact_match"]) == (2, 1 / 2, 1 / 3)
+    assert (found["tasks"]["boil"]["questions"], found["tasks"]["boil"]["answered"]) == (0, None)
+
+
 @pytest.mark.slow
 def test_the_verb_asks_a_trained_planner(run, tmp_path, sgd):
     given = ("--agent", run, "--annotations", run / "annotations" / "dev", "--out", tmp_path / "out")

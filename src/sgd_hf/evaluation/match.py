@@ -30,8 +30,10 @@ STAGE = "match"
 BATCH = 64
 """questions that the planner is given at once where that is the faster way"""
 
-Question = tuple[str, str, str, Ask]
-"""Key, task, the annotation's sub-goal, and what the planner is asked."""
+Judged = tuple[bool, bool, bool, bool]
+"""Whether an answer was a sub-goal, had the right verb, was right; and whether it was one to a question"""
+Question = tuple[str, dict[str, str], Ask]
+"""Key, what the answer is stored with (the task, the annotation's sub-goal and its reason), and what the planner is asked."""
 
 
 def match(
@@ -58,9 +60,9 @@ def match(
                     asks, chances = [ask for *_, ask in some], [draws(seed, key) for key, *_ in some]
                     # One by one, a question goes on where the one before it ended, which `write` need not read again.
                     answers = module.write_many(asks, chances) if module.together else [module.write(asks[0], draw=chances[0])]
-                    for (key, task, expected, _), answer in zip(some, answers, strict=True):
-                        store.append(key, {"task": task, "expected": expected, "answer": answer})
-                        advance(task)
+                    for (key, expected, _), answer in zip(some, answers, strict=True):
+                        store.append(key, {**expected, "answer": answer})
+                        advance(expected["task"])
         found = {**about, "teacher": said["teacher"], **summarise(store.rows())}
         store.finish(found)
     return found
@@ -73,11 +75,13 @@ def read_match(folder: Path) -> dict[str, Any]:
 
 def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """``subgoals`` asked for, and the shares of them that were ``parsed``, had the same verb (``verb_match``), and were
-    the same (``exact_match``); of all, and in ``tasks`` of each task. ``macro_exact`` is the mean over tasks."""
-    tasks: dict[str, list[tuple[bool, bool, bool]]] = defaultdict(list)
+    the same (``exact_match``); of all, and in ``tasks`` of each task. ``macro_exact`` is the mean over tasks. ``questions``:
+    sub-goals that have a reason, for the task leaves a choice there, and the share ``answered`` of them that were the same."""
+    tasks: dict[str, list[Judged]] = defaultdict(list)
     for row in rows:
         expected, answer = parse(row["expected"]), understood(row["answer"])
-        tasks[row["task"]].append((answer is not None, answer is not None and answer.verb == expected.verb, answer == expected))
+        same = answer is not None and answer.verb == expected.verb
+        tasks[row["task"]].append((answer is not None, same, answer == expected, bool(row.get("why"))))
     each = {task: _shares(tasks[task]) for task in sorted(tasks)}
     macro = sum(row["exact_match"] for row in each.values()) / len(each)
     return {**_shares([judged for task in tasks.values() for judged in task]), "macro_exact": macro, "tasks": each}
@@ -85,9 +89,11 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def print_match(found: dict[str, Any], console: Any) -> None:
     """A line a task, then all."""
-    table = Table("planner against the annotation", "task", "asked", "parsed", "verb", "exact")
+    table = Table("planner against the annotation", "task", "asked", "parsed", "verb", "exact", "questions", "answered")
     for name, row in [*found["tasks"].items(), ("all", found)]:
-        table.add(name, str(row["subgoals"]), *(f"{100 * row[field]:.0f} %" for field in ("parsed", "verb_match", "exact_match")))
+        shares = (f"{100 * row[field]:.0f} %" for field in ("parsed", "verb_match", "exact_match"))
+        answered = (str(row["questions"]), f"{100 * row['answered']:.0f} %") if row["questions"] else ("", "")
+        table.add(name, str(row["subgoals"]), *shares, *answered)
     console.print(table)
 
 
@@ -95,13 +101,17 @@ def _questions(annotation: Annotation, agent: SubgoalAgent) -> Iterator[Question
     gold = annotation.gold
     transcript = agent.transcript(gold.description, gold.look, gold.inventory)
     for number, segment in enumerate(annotation.segments):
-        yield f"{annotation.key}#{number}", gold.episode.task, segment.subgoal, next(agent.plan(transcript, ""))
-        transcript.begin(segment.subgoal, transcript.why(segment.subgoal))
+        why = transcript.why(segment.subgoal)
+        expected = {"task": gold.episode.task, "expected": segment.subgoal, "why": why}
+        yield f"{annotation.key}#{number}", expected, next(agent.plan(transcript, ""))
+        transcript.begin(segment.subgoal, why)
         for step in gold.steps[segment.start : segment.end]:
             transcript.act(step.action, step.observation, State(step.look, step.inventory))
         transcript.end("ended")
 
 
-def _shares(judged: list[tuple[bool, bool, bool]]) -> dict[str, Any]:
-    parsed, verb, exact = (sum(column) / len(judged) for column in zip(*judged, strict=True))
-    return {"subgoals": len(judged), "parsed": parsed, "verb_match": verb, "exact_match": exact}
+def _shares(judged: list[Judged]) -> dict[str, Any]:
+    parsed, verb, exact, _ = (sum(column) / len(judged) for column in zip(*judged, strict=True))
+    questions = [right for *_, right, question in judged if question]
+    shares = {"subgoals": len(judged), "parsed": parsed, "verb_match": verb, "exact_match": exact}
+    return {**shares, "questions": len(questions), "answered": sum(questions) / len(questions) if questions else None}

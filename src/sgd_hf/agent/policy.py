@@ -107,19 +107,17 @@ def hierarchical(transcript: Transcript, patience: Patience, plan: Plan = planne
     plan is also asked before every further action, and another answer takes the sub-goal's place at once."""
     wrong = ""
     unusable = 0
-    successor: Subgoal | None = None
+    successor: str | None = None
     while unusable < CHANCES:
-        subgoal, why = successor, ""
-        if subgoal is None:
-            answer = yield from plan(transcript, wrong)
-            if answer is None:
-                return
-            try:
-                text, why = heard(answer)
-                subgoal = parse(text)
-            except ValueError as error:
-                wrong, unusable = str(error), unusable + 1
-                continue
+        answer = successor or (yield from plan(transcript, wrong))
+        if answer is None:
+            return
+        text, why = heard(answer)
+        try:
+            subgoal = parse(text)
+        except ValueError as error:
+            wrong, unusable = str(error), unusable + 1
+            continue
         transcript.begin(str(subgoal), why)
         fate, wrong, successor = yield from _pursue(transcript, subgoal, patience, plan if every_step else None)
         acted = len(transcript.actions) > transcript.start
@@ -152,8 +150,8 @@ def flat(transcript: Transcript, patience: Patience) -> Policy:
 
 def _pursue(
     transcript: Transcript, subgoal: Subgoal, patience: Patience, review: Plan | None
-) -> Generator[Request, Answer, tuple[str, str, Subgoal | None]]:
-    """The executor's turns under one sub-goal; returns its fate, what went wrong if anything did, and the sub-goal
+) -> Generator[Request, Answer, tuple[str, str, str | None]]:
+    """The executor's turns under one sub-goal; returns its fate, what went wrong if anything did, and the answer
     that a review puts in its place."""
     rejections = repeats = 0
     last: tuple[str, str] | None = None
@@ -178,10 +176,10 @@ def _pursue(
     return "stalled", f"{subgoal} took more than {patience.actions} actions", None
 
 
-def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[Request, Answer, Subgoal | None]:
+def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[Request, Answer, str | None]:
     """What the plan says now, if that is a sub-goal and another one."""
-    found = understood((yield from plan(transcript, "")))
-    return found if found != subgoal else None
+    answer = yield from plan(transcript, "")
+    return None if understood(answer) in (None, subgoal) else answer
 
 
 def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generator[Request, Answer, "tuple[str, Reply] | None"]:

@@ -71,7 +71,7 @@ def test_a_reason_stays_with_the_planner():
     """It is in the planner's conversation, and the executor is given the sub-goal alone."""
     script = {"planner": ["nothing is on, it is cold: pick_up( The Thermometer )"], "executor": ["pick up thermometer", END]}
     requests, transcript = drive(hierarchical, Patience(), script, steps=5)
-    assert transcript.past[0].subgoal == "pick_up(thermometer)"
+    assert (transcript.past[0].subgoal, transcript.past[0].why) == ("pick_up(thermometer)", "nothing is on, it is cold")
     assert requests[1].messages[-1]["content"].endswith("\nsub-goal: pick_up(thermometer)")
     assert {"role": "assistant", "content": "nothing is on, it is cold: pick_up(thermometer)"} in requests[4].messages
 

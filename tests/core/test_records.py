@@ -62,5 +62,11 @@ def test_a_row_of_another_shape_is_an_error(change):
         from_row(Episode, {key: value for key, value in row.items() if key not in change})
 
 
+def test_a_field_that_came_later_has_its_default_in_older_rows():
+    older = to_row(SubgoalTrace("wait(1)", 0, 1, "ended", "because"))
+    del older["why"]
+    assert from_row(SubgoalTrace, older) == SubgoalTrace("wait(1)", 0, 1, "ended")
+
+
 def test_keys_are_unique_by_simplification():
     assert Episode("boil", 0, "train", "").key == "boil/0/none" != Episode("boil", 0, "train").key == "boil/0/easy"

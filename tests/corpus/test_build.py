@@ -37,7 +37,7 @@ def live(annotation, policy, budget, style=Transcript):
             if answer is None:
                 return asked
             if request.module == "planner":
-                answer = spoken(answer, transcript.why(answer))
+                answer = spoken(answer, transcript.reason(answer))
             asked.append((request.module, [dict(m) for m in request.messages], answer))
             if answer == COMPLETE:
                 return asked

@@ -92,6 +92,13 @@ def test_the_story_says_what_was_done_what_came_of_it_and_how_each_sub_goal_ende
     assert "· 1 action, 1 rejected · 1 move" in outcome(rollout(steps=rollout().steps[:1])) and "0 moves" in outcome(rollout(steps=()))
 
 
+def test_a_reason_stands_under_its_sub_goal(tmp_path):
+    shown = rollout(subgoals=(SubgoalTrace("use(chair)", 0, 4, "open", "nothing is on"),))
+    assert [line.plain for line in story(shown)][1:3] == ["● use(chair)", "│  nothing is on"]
+    write_replay(shown, tmp_path / "page.html")
+    assert data(tmp_path / "page.html")["episodes"][0]["subgoals"] == [["use(chair)", 0, 4, "open", "nothing is on"]]
+
+
 def data(page):
     return json.loads(re.search(r'id="replays">(.*?)</script>', page.read_text("utf-8"), re.S)[1])
 

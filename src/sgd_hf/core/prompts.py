@@ -68,6 +68,7 @@ class Past:
     end: int
     fate: str
     reply: str
+    why: str = ""
 
     @property
     def text(self) -> str:
@@ -89,6 +90,8 @@ class Transcript:
     replies: list[str] = field(default_factory=list)
     past: list[Past] = field(default_factory=list)
     subgoal: str = ""
+    why: str = ""
+    """the reason that the planner gave for the sub-goal"""
     start: int = 0
     shortened: int = 0
     """prompts from which history had to be dropped"""
@@ -106,14 +109,14 @@ class Transcript:
         """Whether the state is another than when the last sub-goal began."""
         return self.state != self._known
 
-    def why(self, subgoal: str) -> str:
+    def reason(self, subgoal: str) -> str:
         """The reason for a sub-goal that the planner could give now, empty where it needs none."""
         past = ((past.subgoal, past.reply) for past in self.past)
         return reason(parse(subgoal), flatten(self.task).lower(), self.state.text, past)
 
     def begin(self, subgoal: str, why: str = "") -> None:
         """The planner has written a sub-goal, after a reason or without; the executor's conversation about it opens."""
-        self.subgoal, self.start = subgoal, len(self.actions)
+        self.subgoal, self.why, self.start = subgoal, why, len(self.actions)
         self._planner, self._known = answered(self._asked or self.planner(), spoken(subgoal, why)), self.state
         self._executor = [_user(self._executor_head())]
 
@@ -128,8 +131,8 @@ class Transcript:
     def end(self, fate: str) -> None:
         """The current sub-goal is over: ended, reached or stalled."""
         reply = self.replies[-1] if len(self.actions) > self.start else ""
-        self.past.append(Past(self.subgoal, self.start, len(self.actions), fate, reply))
-        self.subgoal, self._asked = "", []
+        self.past.append(Past(self.subgoal, self.start, len(self.actions), fate, reply, self.why))
+        self.subgoal, self.why, self._asked = "", "", []
 
     def planner(self, wrong: str = "") -> list[Message]:
         """The conversation up to the next sub-goal; ``wrong`` says why the last one did not work, if it did not."""
@@ -220,7 +223,7 @@ class PaperTranscript(Transcript):
     def flat(self) -> list[Message]:
         return self._whole(None, [], "next action?")
 
-    def why(self, subgoal: str) -> str:
+    def reason(self, subgoal: str) -> str:
         return ""
 
     def begin(self, subgoal: str, why: str = "") -> None:

@@ -8,7 +8,7 @@ Guarantee: ``from_row(cls, to_row(x)) == x`` for every record, through JSON and 
 import dataclasses
 import functools
 import typing
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from sgd_hf.core.errors import StoreError
@@ -114,12 +114,14 @@ class Annotation:
 @dataclass(frozen=True)
 class SubgoalTrace:
     """A sub-goal as an agent lived it: ``actions[start:end]`` ran under it; ``fate`` says how it ended
-    (``ended`` by the executor, ``reached`` its post-condition, ``stalled``, or ``open`` when the episode stopped)."""
+    (``ended`` by the executor, ``reached`` its post-condition, ``stalled``, or ``open`` when the episode stopped);
+    ``why`` is the reason that the planner gave for it, if any."""
 
     subgoal: str
     start: int
     end: int
     fate: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def to_row(record: Any) -> dict[str, Any]:
 
 
 def from_row(cls: type[T], row: dict[str, Any]) -> T:
-    """The record that `to_row` wrote. Raises `StoreError` for a row of another shape."""
+    """The record that `to_row` wrote; a field that was not there yet has its default. Raises `StoreError` for a row of another shape."""
     try:
         return _decode(cls, row)
     except (KeyError, TypeError, AttributeError) as error:
@@ -197,7 +199,7 @@ def _hints(cls: type) -> dict[str, Any]:
 def _decode(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         hints = _hints(kind)
-        return kind(**{f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind)})
+        return kind(**{f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value or f.default is MISSING})
     if get_origin(kind) is tuple:
         return tuple(_decode(get_args(kind)[0], item) for item in value)
     if not isinstance(value, (int, float) if kind is float else kind):

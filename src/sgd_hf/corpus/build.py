@@ -199,7 +199,7 @@ def _acted(transcript: Transcript, steps: Sequence[Step]) -> Iterator[str]:
 def _pursued(transcript: Transcript, segments: Sequence[Segment], steps: Sequence[Step]) -> Iterator[str]:
     """The sub-goal of each segment, after its reason, once it was pursued."""
     for segment in segments:
-        why = transcript.why(segment.subgoal)
+        why = transcript.reason(segment.subgoal)
         transcript.begin(segment.subgoal, why)
         for step in steps[segment.start : segment.end]:
             _feed(transcript, step)

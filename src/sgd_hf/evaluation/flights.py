@@ -145,9 +145,9 @@ class Flight:
 
 def _traces(transcript: Transcript) -> Iterator[SubgoalTrace]:
     for past in transcript.past:
-        yield SubgoalTrace(past.subgoal, past.start, past.end, past.fate)
+        yield SubgoalTrace(past.subgoal, past.start, past.end, past.fate, past.why)
     if transcript.subgoal:
-        yield SubgoalTrace(transcript.subgoal, transcript.start, len(transcript.actions), "open")
+        yield SubgoalTrace(transcript.subgoal, transcript.start, len(transcript.actions), "open", transcript.why)
 
 
 def _reset(env: ScienceWorld, item: tuple[Episode, int]) -> tuple[dict[str, Any], float]:

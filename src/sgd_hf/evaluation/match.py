@@ -101,7 +101,7 @@ def _questions(annotation: Annotation, agent: SubgoalAgent) -> Iterator[Question
     gold = annotation.gold
     transcript = agent.transcript(gold.description, gold.look, gold.inventory)
     for number, segment in enumerate(annotation.segments):
-        why = transcript.why(segment.subgoal)
+        why = transcript.reason(segment.subgoal)
         expected = {"task": gold.episode.task, "expected": segment.subgoal, "why": why}
         yield f"{annotation.key}#{number}", expected, next(agent.plan(transcript, ""))
         transcript.begin(segment.subgoal, why)

@@ -44,6 +44,7 @@ class Group:
     start: int
     end: int
     fate: str
+    why: str = ""
 
 
 def protocol(episode: Episode) -> Protocol:
@@ -101,7 +102,7 @@ def groups(rollout: Rollout) -> list[Group]:
     for trace in rollout.subgoals:
         if trace.start > covered:
             found.append(Group("", covered, trace.start, ""))
-        found.append(Group(trace.subgoal, trace.start, trace.end, trace.fate))
+        found.append(Group(trace.subgoal, trace.start, trace.end, trace.fate, trace.why))
         covered = max(covered, trace.end)
     if covered < len(rollout.steps):
         found.append(Group("", covered, len(rollout.steps), ""))
@@ -127,6 +128,7 @@ def story(rollout: Rollout) -> list["Text"]:
         if group.subgoal:
             verb, _, rest = group.subgoal.partition("(")
             lines += [Text(), Text.assemble(("● ", "blue"), (verb, "bold blue"), f"({rest}")]
+            lines += [Text.assemble(bar, (group.why, "italic"))] if group.why else []
         for index in range(group.start, group.end):
             step, word = rollout.steps[index], gain(rollout.steps, index)
             style = "red" if word in ("rejected", "failed") or word.startswith("-") else "bold green"

@@ -241,7 +241,7 @@ def _episode(rollout: Rollout, intern: Any) -> dict[str, Any]:
         "repaired": rollout.repaired,
         "error": rollout.error,
         "start": [intern(rollout.look), intern(rollout.inventory)],
-        "subgoals": [[trace.subgoal, trace.start, trace.end, trace.fate] for trace in rollout.subgoals],
+        "subgoals": [[trace.subgoal, trace.start, trace.end, trace.fate, trace.why] for trace in rollout.subgoals],
         "steps": [
             [s.action, intern(s.observation), intern(s.look), intern(s.inventory), s.score, s.moves, int(rejected(s.observation))]
             for s in rollout.steps

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sgd_hf.core.reasons import spoken
 from sgd_hf.core.records import HUB_SPLIT, SPLITS, Rollout, features, to_row
 from sgd_hf.core.subgoals import parse
 from sgd_hf.scienceworld.protocols import PROTOCOLS, protocol
@@ -102,7 +103,7 @@ def _trace(rollout: Rollout) -> Iterator[dict[str, Any]]:
     yield {"type": "session", "harness": HARNESS, "id": rollout.key, "name": name}
     yield _message("user", rollout.description)
     for number, step in enumerate(rollout.steps):
-        subgoal = next((trace.subgoal for trace in rollout.subgoals if trace.start == number), None)
+        subgoal = next((spoken(trace.subgoal, trace.why) for trace in rollout.subgoals if trace.start == number), None)
         yield _message("assistant", step.action, **({"reasoningContent": subgoal} if subgoal else {}))
         yield _message("user", step.observation)
 

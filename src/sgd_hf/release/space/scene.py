@@ -75,7 +75,8 @@ def _goal(rollout: Rollout, group: Group, step: int) -> str:
         return f'<div class="goal bare">{acts}</div>'
     verb, _, rest = group.subgoal.partition("(")
     state = "now" if group.start < step <= group.end else "later" if step <= group.start else "past"
-    name = f'<span class="name"><b>{_text(verb)}</b>({_text(rest)}</span>'
+    why = f"<i>{_text(group.why)}</i>" if group.why else ""
+    name = f'<span class="name"><b>{_text(verb)}</b>({_text(rest)}{why}</span>'
     fate = f'<span class="badge {_text(group.fate)}">{_text(group.fate)}</span>'
     # A sub-goal that ended without an action leads to where it was tried.
     target = min(group.start + 1, group.end) if group.end > group.start else group.start

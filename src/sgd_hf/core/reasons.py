@@ -13,14 +13,12 @@ import re
 from collections.abc import Iterable
 
 from sgd_hf.core.subgoals import Subgoal, parse
+from sgd_hf.core.texts import RUNNING, TEMPERATURE, TICKS
 
 _MARK = ": "
 _RULE = re.compile(r"\bif ((?:(?!\bif\b).)+?, [^,]*?\bthe (\w+ box))\b")
-_RUNS = re.compile(r"\b(\w+ light bulb|electric \w+) \(on\)")
-_DEGREES = re.compile(r"a temperature of (-?\d+ degrees celsius)")
 _PLANES = re.compile(r"which of the two inclined planes \(([^,)]+), ([^,)]+)\) has the (\w+)")
 _PLANE = re.compile(r"^inclined plane (?:with an? )?| surface$")
-_TICKS = re.compile(r"the time reads (\d+) ticks")
 _FAST = ("steepest", "least")
 
 
@@ -44,9 +42,9 @@ def reason(subgoal: Subgoal, task: str, state: str, past: Iterable[tuple[str, st
         return _timed(planes[1], planes[2], planes[3], past)
     rule = next((rule for rule, box in _RULE.findall(task) if box == subgoal.args[-1]), "")
     if "electrically" in rule:
-        runs = _RUNS.search(state)
-        return f"{runs[1] if runs else 'nothing'} is on, {rule}"
-    found = [degrees for _, reply in past for degrees in _DEGREES.findall(reply)][-1:]
+        running = RUNNING.search(state)
+        return f"{running[1] if running else 'nothing'} is on, {rule}"
+    found = [degrees for _, reply in past for degrees in TEMPERATURE.findall(reply)][-1:]
     return ", ".join([*found, rule]) if rule else ""
 
 
@@ -56,7 +54,7 @@ def _timed(one: str, other: str, wanted: str, past: Iterable[tuple[str, str]]) -
     for text, reply in past:
         timed = parse(text)
         plane = _PLANE.sub("", timed.args[1]) if timed.verb == "time" else plane
-        if timed.verb == "read_time" and (read := _TICKS.search(reply)):
+        if timed.verb == "read_time" and (read := TICKS.search(reply)):
             ticks[plane] = int(read[1])
     if not {one, other} <= set(ticks) or ticks[one] == ticks[other]:
         return ""

@@ -11,6 +11,11 @@ ROOMS = (
     "hallway", "kitchen", "living room", "bedroom", "bathroom", "art studio", "workshop", "greenhouse", "outside", "foundry",
 )  # fmt: skip
 
+RUNNING = re.compile(r"\b(\w+ light bulb|electric \w+) \(on\)")
+"""a part of a circuit that runs, in a state that `sights` made"""
+TEMPERATURE = re.compile(r"a temperature of (-?\d+ degrees celsius)")
+TICKS = re.compile(r"the time reads (\d+) ticks")
+
 _HEAD = re.compile(r"^This (?:room|outside location) is called the (.+?)\. (?:In it|Here),? you see:\s*")
 _DOOR = re.compile(r"^a door to the (.+?)(?: \(that is (open|closed)\))?$", re.IGNORECASE)
 _SHORTER = tuple(

@@ -69,7 +69,7 @@ def test_the_reasons_of_gold_paths_are_true_and_there_for_every_kind_of_question
     assert len(given) == 10, "two tasks of melting points, conductivity and Mendel's each, three of planes, one thermometer"
     for why, subgoal, task in given.values():
         if "inclined" in task:
-            assert heard(f"x: {subgoal}")[0].replace(" surface", "").endswith(f" {re.search(r', ([a-z ]+) is [a-z]+er$', why)[1]})")
+            assert subgoal.replace(" surface", "").endswith(f" {re.search(r', ([a-z ]+) is [a-z]+er$', why)[1]})")
         elif "degrees" in why:
             read, limit = (float(number) for number in re.findall(r"(-?[\d.]+) degrees celsius", why))
             assert (read > limit) == (" above " in why)

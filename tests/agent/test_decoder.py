@@ -117,6 +117,15 @@ def test_an_answer_matches_its_pattern_alone_and_in_a_batch(model, tokenizer):
     assert decoder.write_many([ask(messages, pattern=pattern) for messages in asked]) == alone
 
 
+def test_a_pattern_is_followed_though_all_else_is_likelier(model, tokenizer):
+    messages = [user("task: boil water")]
+    tokens = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    with torch.inference_mode():
+        unlikely = model(torch.tensor([tokens])).logits[0, -1].argsort()[:100]
+    letter = next(said for said in tokenizer.batch_decode(unlikely[:, None]) if re.fullmatch("[a-z]", said))
+    assert Decoder(model, tokenizer).write(ask(messages, pattern=letter)) == letter
+
+
 def test_what_must_never_be_said_is_not(model, tokenizer):
     decoder = Decoder(model, tokenizer)
     for messages in conversation("task: boil water", 3):

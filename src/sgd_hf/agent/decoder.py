@@ -26,8 +26,6 @@ from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.prompts import Message
 
-LIKELIEST = 1000
-"""tokens that are tried against a pattern; an answer ends where none of them fits"""
 GUESSES = 4096
 """questions, and last lines of questions, of which the answer is remembered; the one first met is the first to go"""
 Rule = Callable[[torch.Tensor, list[int]], int]
@@ -165,7 +163,7 @@ class Decoder:
         matcher = regex.compile(pattern)
 
         def choose(logits: torch.Tensor, written: list[int]) -> int:
-            for token in logits.topk(min(LIKELIEST, len(logits))).indices.tolist():
+            for token in logits.argsort(descending=True).tolist():
                 if token == self._stop:
                     fits = matcher.fullmatch(self.tokenizer.decode(written))
                 else:

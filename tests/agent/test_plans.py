@@ -106,6 +106,14 @@ def test_what_changed_nothing_is_not_done_again_at_once():
     kept.act("examine orange", "an orange", kept.state)
     kept.end("ended")
     assert len(twice(kept, "examine(orange)")[0]) == 1, "it reports, and may report something else"
+    kept.begin("examine(orange)")
+    kept.act("examine orange", "an orange", kept.state)
+    kept.end("ended")
+    assert len(twice(kept, "examine(orange)")[0]) == 2, "it has reported the same twice"
+    kept.begin("put(red box, red box)")
+    kept.act("move red box to red box", "You can't move something into itself.", kept.state)
+    kept.end("ended")
+    assert len(twice(kept, "put(red box, red box)")[0]) == 2
 
 
 def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():

@@ -23,8 +23,8 @@ _NAME = re.compile(r"[^(),:]+")
 _PHRASE = re.compile(r"[^;:,()\n]+")
 _ODD = re.compile(r"[^a-z0-9_ ]")
 _JOINTS = (" in ", " on ")
-_REPEATED = ("wait", "put", "time", "connect")
-"""verbs that gold paths repeat at once, beside those that report"""
+_REPEATED = ("wait", "time", "connect")
+"""verbs that gold paths repeat at once though nothing is seen to change"""
 _AGAIN = ("put", "watch")
 """verbs that help though their post-condition holds: one more of its kind, a last look"""
 
@@ -36,7 +36,7 @@ def draws(*of: object) -> random.Random:
 
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
-    names what is not in sight, is so already, or is the last one over again though that changed nothing. Gold plans do
+    names what is not in sight, is so already, or is the last one over again though that was in vain. Gold plans do
     none of it, but for rare names. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
@@ -79,11 +79,18 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
 
 
 def _vain(transcript: Transcript) -> str:
-    """The verb of the last sub-goal, if it changed nothing that can be seen and reported nothing."""
-    if not transcript.past:
+    """The verb of the last sub-goal, if it changed nothing that can be seen and reported nothing, or the same twice."""
+    if not transcript.past or transcript.changed:
         return ""
-    verb = parse(transcript.past[-1].subgoal).verb
-    return "" if transcript.changed or VERBS[verb].reports or verb in _REPEATED else verb
+    last, state = transcript.past[-1], transcript.state
+    subgoal = parse(last.subgoal)
+    if VERBS[subgoal.verb].reports:
+        fruitful = [past.reply for past in transcript.past[-2:] if past.subgoal == last.subgoal] != [last.reply] * 2
+    elif subgoal.verb == "put":  # one seed more in the jar looks as before
+        fruitful = reached(subgoal, state.look, state.inventory)
+    else:
+        fruitful = subgoal.verb in _REPEATED
+    return "" if fruitful else subgoal.verb
 
 
 def _spans(transcript: Transcript) -> set[str]:

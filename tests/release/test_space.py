@@ -44,7 +44,7 @@ def episodes(annotations):
 
 def hostile(rollout):
     step = Step(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 3, 1, False)
-    return dataclasses.replace(rollout, description=HOSTILE, steps=(step,), subgoals=(SubgoalTrace(HOSTILE, 0, 1, HOSTILE),))
+    return dataclasses.replace(rollout, description=HOSTILE, steps=(step,), subgoals=(SubgoalTrace(HOSTILE, 0, 1, HOSTILE, f"why {HOSTILE}"),))
 
 
 class Seen(HTMLParser):
@@ -128,7 +128,7 @@ def test_what_a_simulator_or_a_model_wrote_is_shown_as_text(episodes):
     for html in (tree(bad, 1), world(bad, 1), plot(bad, 1)):
         shown = Seen(html)
         assert "script" not in shown.tags and not re.search(r"\$\{|\{\{|`", html)
-    assert HOSTILE in Seen(tree(bad, 1)).text and HOSTILE in Seen(world(bad, 1)).text
+    assert f"why {HOSTILE}" in Seen(tree(bad, 1)).text and HOSTILE in Seen(world(bad, 1)).text
     nothing = dataclasses.replace(bad, steps=(), subgoals=())
     assert Seen(tree(nothing, 0)).acts == [0] and "not recorded" in world(dataclasses.replace(nothing, look=""), 0) and plot(nothing, 0)
 

@@ -44,7 +44,9 @@ def episodes(annotations):
 
 def hostile(rollout):
     step = Step(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 3, 1, False)
-    return dataclasses.replace(rollout, description=HOSTILE, steps=(step,), subgoals=(SubgoalTrace(HOSTILE, 0, 1, HOSTILE, f"why {HOSTILE}"),))
+    return dataclasses.replace(
+        rollout, description=HOSTILE, steps=(step,), subgoals=(SubgoalTrace(HOSTILE, 0, 1, HOSTILE, f"why {HOSTILE}"),)
+    )
 
 
 class Seen(HTMLParser):

@@ -30,6 +30,21 @@ SURFACES = [
      "room: workshop; inclined plane with a soapy water surface; inclined plane with a wood surface; wood block"),
     ("assistant", "focus_on(inclined plane with a soapy water surface)"),
 ]  # fmt: skip
+MELTING = [
+    ("user", "task: if the melting point of lead is above 50.0 degrees celsius, focus on the red box. if the melting point of lead is "
+     "below 50.0 degrees celsius, focus on the blue box.\nroom: kitchen; thermometer (20 degrees celsius)"),
+    ("assistant", "measure(lead)"),
+    ("user", "last: use thermometer on lead -> the thermometer measures a temperature of 7 degrees celsius"),
+    ("assistant", "measure(lead)"),
+    ("user", "last: use thermometer on lead -> the thermometer measures a temperature of 105 degrees celsius"),
+    ("assistant", "105 degrees celsius, the melting point of lead is above 50.0 degrees celsius, focus on the red box: focus_on(red box)"),
+]  # fmt: skip
+TIMED = [
+    ("user", "last: examine stopwatch -> a stopwatch, which is deactivated. the time reads 24 ticks."),
+    ("assistant", "time(brick, inclined plane with a bronze surface)"),
+    ("user", "last: examine stopwatch -> a stopwatch, which is deactivated. the time reads 142 ticks."),
+    ("assistant", "least is faster, bronze 142, wood 24, wood is faster: focus_on(inclined plane with a wood surface)"),
+]  # fmt: skip
 keys = st.text(max_size=4)
 
 
@@ -68,6 +83,28 @@ def test_surfaces_are_renamed_where_they_are_surfaces(key):
     first, second = re.search(r"planes \((.+), (.+)\) has", task).groups()
     assert first != second and task.endswith(f"plane with a {first} surface; inclined plane with a {second} surface; wood block")
     assert focus == f"focus_on(inclined plane with a {first} surface)"
+
+
+@given(keys)
+def test_what_was_measured_stays_on_its_side_of_the_limit(key):
+    told = texts(renamed(row(MELTING), key))
+    [limit] = {float(limit) for text in told for limit in re.findall(r"(?:above|below) (\S+) degrees", text)}
+    assert 7 < limit < 105 and "(20 degrees" in told[0]
+    assert "temperature of 7 degrees" in told[2] and "temperature of 105 degrees" in told[4] and told[5].startswith("105 degrees")
+
+
+@given(keys)
+def test_the_shorter_time_stays_the_shorter(key):
+    first, _, second, answer = texts(renamed(row(TIMED), key))
+    short, long = (re.search(r"reads (\d+) ticks", text)[1] for text in (first, second))
+    name, slow, other, fast, faster = re.fullmatch(
+        r"least is faster, (.+) (\d+), (.+) (\d+), (.+) is faster: focus_on\(inclined plane with a \5 surface\)", answer
+    ).groups()
+    assert int(short) < int(long) and (slow, fast) == (long, short) and faster == other != name
+
+
+def test_numbers_differ_from_key_to_key():
+    assert len({texts(renamed(row(turns), str(k)))[-1].split(":")[0] for k in range(20) for turns in (MELTING, TIMED)}) > 30
 
 
 def test_names_differ_from_key_to_key_and_not_from_run_to_run():

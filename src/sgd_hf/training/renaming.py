@@ -1,15 +1,18 @@
 """A row under other names: the same episode in a world whose boxes, wires, letters, pots, plants and tested things are
-called otherwise, so that a student cannot learn an outcome by the name of the thing that it happened to.
+called otherwise, and whose limits and times are other numbers, so that a student cannot learn an outcome by the name of
+the thing that it happened to, nor a comparison by heart.
 
 Guarantee: renaming is one-to-one and the same in prompts and answers, so that what is to be read from a reply stays to
-be read from it, and a function of the row and a key alone. Names that mean something are left alone: rooms, paints,
-phases, traits, animals whose lives are compared. (issue 7: entity renaming)
+be read from it; every measured temperature stays on its side of the limit, and a shorter time the shorter one. It is a
+function of the row and a key alone. Names that mean something are left alone: rooms, paints, phases, traits, animals
+whose lives are compared. (issue 7: entity renaming)
 """
 
 import random
 import re
 
 from sgd_hf.core.prompts import Message
+from sgd_hf.core.texts import TICKS
 
 _COLOURS = ("black", "blue", "green", "orange", "purple", "red", "violet", "yellow")
 _LETTERS = tuple("bcdefghijklmnopqrstuvwxyz")
@@ -44,6 +47,11 @@ _ABOUT = [
     )
 ]
 """names that the simulator does not have, and where a task says what it is about"""
+_LIMIT = re.compile(r"(?:(?<=above )|(?<=below ))-?\d+(?:\.\d+)?(?= degrees celsius)")
+_MEASURED = re.compile(r"(?:^|a temperature of )(-?\d+)(?= degrees celsius)")  # a reason begins with what was measured
+_LIMITS = (-99, 300)
+_TIMES = range(3, 300)
+_COMPARED = re.compile(r"(?<= )\d+(?=, .*\b(?:fast|slow)er: )")  # the times in a planner's reason
 _KEPT = re.compile(r"unknown|\b(?:water|ice|steam|plant)\b")
 
 
@@ -59,4 +67,28 @@ def renamed(messages: list[Message], key: str) -> list[Message]:
     for names, where in _KINDS:
         other = dict(zip(names, draw.sample(names, len(names)), strict=True))
         texts = [where.sub(lambda found, other=other: other[found[0]], text) for text in texts]
+    texts = _other_times(_other_limit(texts, draw), draw)
     return [{**message, "content": text} for message, text in zip(messages, texts, strict=True)]
+
+
+def _other_limit(texts: list[str], draw: random.Random) -> list[str]:
+    """The texts with another temperature as the limit that a task gives."""
+    limits = {float(limit) for text in texts for limit in _LIMIT.findall(text)}
+    if len(limits) != 1:
+        return texts
+    [limit] = limits
+    measured = [int(degrees) for text in texts for degrees in _MEASURED.findall(text)]
+    low = max((degrees for degrees in measured if degrees <= limit), default=_LIMITS[0])
+    high = min((degrees for degrees in measured if degrees >= limit), default=_LIMITS[1])
+    if low + 1 >= high:
+        return texts
+    other = f"{draw.randrange(low + 1, high)}.0"
+    return [_LIMIT.sub(other, text) for text in texts]
+
+
+def _other_times(texts: list[str], draw: random.Random) -> list[str]:
+    """The texts with other readings of the stopwatch, the shorter still the shorter."""
+    times = sorted({int(time) for text in texts for where in (TICKS, _COMPARED) for time in where.findall(text)})
+    other = dict(zip(map(str, times), map(str, sorted(draw.sample(_TIMES, len(times)))), strict=True))
+    texts = [TICKS.sub(lambda found: found[0].replace(found[1], other[found[1]]), text) for text in texts]
+    return [_COMPARED.sub(lambda found: other[found[0]], text) for text in texts]

@@ -13,7 +13,7 @@ from sgd_hf.training.recipe import read_keys, read_recipe
 from sgd_hf.training.sft import train
 
 RECIPES = sorted(path for path in asset("recipes").glob("*/*.yaml") if path.parent.name not in ("accelerate", "sweeps"))
-PARTS = sorted(asset("recipes").glob("*/*/*.yaml"))
+PARTS = sorted(asset("recipes").glob("*/*/**/*.yaml"))
 LAUNCHES = sorted(asset("recipes", "accelerate").glob("*.yaml"))
 SMALL = {
     "hidden_size": 32,

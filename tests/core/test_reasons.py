@@ -43,18 +43,21 @@ def test_a_box_is_the_answer_to_the_last_reading():
     assert reason(parse("put(wax, red box)"), COLD, "", []) == COLD[3 : COLD.index(". ")]
 
 
-@pytest.mark.parametrize(("second", "why"), [(9, "wood is faster"), (31, "b is faster"), (24, "")])
+@pytest.mark.parametrize(
+    ("second", "why"), [("approximately 9% down", "b is farther"), ("at the bottom of", "wood is farther"), ("approximately 24% down", "")]
+)
 @pytest.mark.parametrize("wanted", ["steepest angle", "shallowest angle", "least friction", "most friction"])
-def test_a_plane_is_the_answer_to_two_times(second, why, wanted):
+def test_a_plane_is_the_answer_to_how_far_a_block_slid_on_two(second, why, wanted):
     task, past = f"task: determine which of the two inclined planes (b, wood) has the {wanted}.", []
-    for plane, ticks in (("inclined plane with a wood surface", second), ("inclined plane b", 99), ("inclined plane b", 24)):
-        if plane == "inclined plane with a wood surface":
+    for plane, slid in (("with a wood surface", second), ("b", "approximately 7% down"), ("b", "approximately 24% down")):
+        if plane == "with a wood surface":
             assert reason(parse("focus_on(inclined plane b)"), task, "", past) == ""
-        past += [(f"time(block, {plane})", ""), ("watch(it)", ""), ("read_time(stopwatch)", f"the time reads {ticks} ticks.")]
-    slow = wanted in ("shallowest angle", "most friction")
-    if why and slow:
-        why = f"{'b' if why.startswith('wood') else 'wood'} is slower"
-    sought = f"{wanted.split()[0]} is {'slower' if slow else 'faster'}, b 24, wood {second}, "
+        past += [(f"time(block, inclined plane {plane})", ""), (f"watch(inclined plane {plane})", f"with: a block {slid} the plane")]
+    near = wanted in ("shallowest angle", "most friction")
+    if why and near:
+        why = f"{'b' if why.startswith('wood') else 'wood'} is nearer"
+    percent = "".join(filter(str.isdigit, second)) or "100"
+    sought = f"{wanted.split()[0]} is {'nearer' if near else 'farther'}, b 24, wood {percent}, "
     assert reason(parse("focus_on(inclined plane b)"), task, "", past) == (why and sought + why)
 
 

@@ -39,11 +39,11 @@ MELTING = [
     ("user", "last: use thermometer on lead -> the thermometer measures a temperature of 105 degrees celsius"),
     ("assistant", "105 degrees celsius, the melting point of lead is above 50.0 degrees celsius, focus on the red box: focus_on(red box)"),
 ]  # fmt: skip
-TIMED = [
-    ("user", "last: examine stopwatch -> a stopwatch, which is deactivated. the time reads 24 ticks."),
-    ("assistant", "time(brick, inclined plane with a bronze surface)"),
-    ("user", "last: examine stopwatch -> a stopwatch, which is deactivated. the time reads 142 ticks."),
-    ("assistant", "least is faster, bronze 142, wood 24, wood is faster: focus_on(inclined plane with a wood surface)"),
+WATCHED = [
+    ("user", "last: look at inclined plane with a bronze surface -> a brick approximately 8% down the plane"),
+    ("assistant", "time(brick, inclined plane with a wood surface)"),
+    ("user", "last: look at inclined plane with a wood surface -> a brick approximately 47% down the plane"),
+    ("assistant", "least is farther, bronze 8, wood 47, wood is farther: focus_on(inclined plane with a wood surface)"),
 ]  # fmt: skip
 keys = st.text(max_size=4)
 
@@ -94,17 +94,27 @@ def test_what_was_measured_stays_on_its_side_of_the_limit(key):
 
 
 @given(keys)
-def test_the_shorter_time_stays_the_shorter(key):
-    first, _, second, answer = texts(renamed(row(TIMED), key))
-    short, long = (re.search(r"reads (\d+) ticks", text)[1] for text in (first, second))
-    name, slow, other, fast, faster = re.fullmatch(
-        r"least is faster, (.+) (\d+), (.+) (\d+), (.+) is faster: focus_on\(inclined plane with a \5 surface\)", answer
+def test_what_slid_farther_still_did(key):
+    first, _, second, answer = texts(renamed(row(WATCHED), key))
+    near, far = (re.search(r"approximately (\d+)% down", text)[1] for text in (first, second))
+    name, down, other, farther, found = re.fullmatch(
+        r"least is farther, (.+) (\d+), (.+) (\d+), (.+) is farther: focus_on\(inclined plane with a \5 surface\)", answer
     ).groups()
-    assert int(short) < int(long) and (slow, fast) == (long, short) and faster == other != name
+    assert int(near) < int(far) < 100 and (down, farther) == (near, far) and found == other != name
+
+
+@given(keys)
+def test_the_end_of_a_plane_stays_its_end(key):
+    slid = [
+        ("user", "a brick at the bottom of the plane, a brick approximately 99% down the plane"),
+        ("assistant", "b 100, c 99, b is nearer: x"),
+    ]
+    state, answer = texts(renamed(row(slid), key))
+    assert "at the bottom of the plane" in state and re.match(r"\w 100, \w \d\d?, ", answer)
 
 
 def test_numbers_differ_from_key_to_key():
-    assert len({texts(renamed(row(turns), str(k)))[-1].split(":")[0] for k in range(20) for turns in (MELTING, TIMED)}) > 30
+    assert len({texts(renamed(row(turns), str(k)))[-1].split(":")[0] for k in range(20) for turns in (MELTING, WATCHED)}) > 30
 
 
 def test_names_differ_from_key_to_key_and_not_from_run_to_run():

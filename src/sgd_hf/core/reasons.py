@@ -6,14 +6,14 @@ itself, where the bare sub-goal would ask for all of them at once. (issue 7: rea
 
     nothing is on, it is electrically nonconductive, place it in the green box: put(paper clip, green box)
     67 degrees celsius, the wax temperature is above 50.0 degrees celsius, place it in the red box: put(wax, red box)
-    steepest is faster, f 24, d 59, f is faster: focus_on(inclined plane f)
+    steepest is farther, f 59, d 24, f is farther: focus_on(inclined plane f)
 """
 
 import re
 from collections.abc import Iterable
 
 from sgd_hf.core.subgoals import Subgoal, parse
-from sgd_hf.core.texts import RUNNING, TEMPERATURE, TICKS
+from sgd_hf.core.texts import RUNNING, SLID, TEMPERATURE
 
 _MARK = ": "
 _RULE = re.compile(r"\bif ((?:(?!\bif\b).)+?, [^,]*?\bthe (\w+ box))\b")
@@ -39,7 +39,7 @@ def reason(subgoal: Subgoal, task: str, state: str, past: Iterable[tuple[str, st
     if subgoal.verb not in ("put", "focus_on"):
         return ""
     if planes := _PLANES.search(task):
-        return _timed(planes[1], planes[2], planes[3], past)
+        return _slid(planes[1], planes[2], planes[3], past)
     rule = next((rule for rule, box in _RULE.findall(task) if box == subgoal.args[-1]), "")
     if "electrically" in rule:
         running = RUNNING.search(state)
@@ -48,16 +48,16 @@ def reason(subgoal: Subgoal, task: str, state: str, past: Iterable[tuple[str, st
     return ", ".join([*found, rule]) if rule else ""
 
 
-def _timed(one: str, other: str, wanted: str, past: Iterable[tuple[str, str]]) -> str:
-    """Which plane is asked for, by the ticks that a block took on each; empty before both are timed, or if they do not differ."""
-    plane, ticks = "", {}
+def _slid(one: str, other: str, wanted: str, past: Iterable[tuple[str, str]]) -> str:
+    """Which plane is asked for, by how far down a block was at the last look at each, in percent; empty before both were
+    watched, or if they do not differ."""
+    down = {}
     for text, reply in past:
-        timed = parse(text)
-        plane = _PLANE.sub("", timed.args[1]) if timed.verb == "time" else plane
-        if timed.verb == "read_time" and (read := TICKS.search(reply)):
-            ticks[plane] = int(read[1])
-    if not {one, other} <= set(ticks) or ticks[one] == ticks[other]:
+        watched = parse(text)
+        if watched.verb == "watch" and (slid := SLID.search(reply)):
+            down[_PLANE.sub("", watched.args[0])] = int(slid[1] or 100)
+    if not {one, other} <= set(down) or down[one] == down[other]:
         return ""
-    sought = "faster" if wanted in _FAST else "slower"
-    found = (min if wanted in _FAST else max)((one, other), key=ticks.__getitem__)
-    return f"{wanted} is {sought}, {one} {ticks[one]}, {other} {ticks[other]}, {found} is {sought}"
+    sought = "farther" if wanted in _FAST else "nearer"
+    found = (max if wanted in _FAST else min)((one, other), key=down.__getitem__)
+    return f"{wanted} is {sought}, {one} {down[one]}, {other} {down[other]}, {found} is {sought}"

@@ -14,7 +14,8 @@ ROOMS = (
 RUNNING = re.compile(r"\b(\w+ light bulb|electric \w+) \(on\)")
 """a part of a circuit that runs, in a state that `sights` made"""
 TEMPERATURE = re.compile(r"a temperature of (-?\d+ degrees celsius)")
-TICKS = re.compile(r"the time reads (\d+) ticks")
+SLID = re.compile(r"approximately (\d+)% down the plane|at the bottom of the plane")
+"""how far a block has come on an inclined plane, in percent; no number at its end"""
 
 _HEAD = re.compile(r"^This (?:room|outside location) is called the (.+?)\. (?:In it|Here),? you see:\s*")
 _DOOR = re.compile(r"^a door to the (.+?)(?: \(that is (open|closed)\))?$", re.IGNORECASE)

@@ -1,18 +1,18 @@
 """A row under other names: the same episode in a world whose boxes, wires, letters, pots, plants and tested things are
-called otherwise, and whose limits and times are other numbers, so that a student cannot learn an outcome by the name of
+called otherwise, and whose limits and readings are other numbers, so that a student cannot learn an outcome by the name of
 the thing that it happened to, nor a comparison by heart.
 
 Guarantee: renaming is one-to-one and the same in prompts and answers, so that what is to be read from a reply stays to
-be read from it; every measured temperature stays on its side of the limit, and a shorter time the shorter one. It is a
-function of the row and a key alone. Names that mean something are left alone: rooms, paints, phases, traits, animals
-whose lives are compared. (issue 7: entity renaming)
+be read from it; every measured temperature stays on its side of the limit, and a block that slid farther slid farther.
+It is a function of the row and a key alone. Names that mean something are left alone: rooms, paints, phases, traits,
+animals whose lives are compared. (issue 7: entity renaming)
 """
 
 import random
 import re
 
 from sgd_hf.core.prompts import Message
-from sgd_hf.core.texts import TICKS
+from sgd_hf.core.texts import SLID
 
 _COLOURS = ("black", "blue", "green", "orange", "purple", "red", "violet", "yellow")
 _LETTERS = tuple("bcdefghijklmnopqrstuvwxyz")
@@ -22,7 +22,7 @@ _SURFACES = (
     *("paper", "plastic", "platinum", "rubber", "sandpaper", "soapy water", "steel", "titanium", "wood", "zinc"),
 )
 
-_PLANES = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )|\b{0}(?= \d+, | is (?:fast|slow)er)"  # in a task, in a planner's reason
+_PLANES = r"(?<=planes \(){0}(?=, )|(?<=, ){0}(?=\) has the )|\b{0}(?= \d+, | is (?:farth|near)er)"  # in a task, in a planner's reason
 _KINDS = [
     (names, re.compile(where.format(f"(?:{'|'.join(names)})")))
     for names, where in (
@@ -50,8 +50,7 @@ _ABOUT = [
 _LIMIT = re.compile(r"(?:(?<=above )|(?<=below ))-?\d+(?:\.\d+)?(?= degrees celsius)")
 _MEASURED = re.compile(r"(?:^|a temperature of )(-?\d+)(?= degrees celsius)")  # a reason begins with what was measured
 _LIMITS = (-99, 300)
-_TIMES = range(3, 300)
-_COMPARED = re.compile(r"(?<= )\d+(?=, .*\b(?:fast|slow)er: )")  # the times in a planner's reason
+_COMPARED = re.compile(r"(?<= )\d+(?=, .*\b(?:farth|near)er: )")  # how far blocks slid, in a planner's reason
 _KEPT = re.compile(r"unknown|\b(?:water|ice|steam|plant)\b")
 
 
@@ -67,7 +66,7 @@ def renamed(messages: list[Message], key: str) -> list[Message]:
     for names, where in _KINDS:
         other = dict(zip(names, draw.sample(names, len(names)), strict=True))
         texts = [where.sub(lambda found, other=other: other[found[0]], text) for text in texts]
-    texts = _other_times(_other_limit(texts, draw), draw)
+    texts = _other_ways(_other_limit(texts, draw), draw)
     return [{**message, "content": text} for message, text in zip(messages, texts, strict=True)]
 
 
@@ -86,9 +85,9 @@ def _other_limit(texts: list[str], draw: random.Random) -> list[str]:
     return [_LIMIT.sub(other, text) for text in texts]
 
 
-def _other_times(texts: list[str], draw: random.Random) -> list[str]:
-    """The texts with other readings of the stopwatch, the shorter still the shorter."""
-    times = sorted({int(time) for text in texts for where in (TICKS, _COMPARED) for time in where.findall(text)})
-    other = dict(zip(map(str, times), map(str, sorted(draw.sample(_TIMES, len(times)))), strict=True))
-    texts = [TICKS.sub(lambda found: found[0].replace(found[1], other[found[1]]), text) for text in texts]
-    return [_COMPARED.sub(lambda found: other[found[0]], text) for text in texts]
+def _other_ways(texts: list[str], draw: random.Random) -> list[str]:
+    """The texts with blocks that have come less or more far down their planes, the farther still the farther."""
+    ways = sorted({int(way) for text in texts for where in (SLID, _COMPARED) for way in where.findall(text) if way} - {100})
+    other = dict(zip(map(str, ways), map(str, sorted(draw.sample(range(1, 100), len(ways)))), strict=True))
+    texts = [SLID.sub(lambda found: found[0].replace(f"{found[1]}%", f"{other.get(found[1])}%"), text) for text in texts]
+    return [_COMPARED.sub(lambda found: other.get(found[0], found[0]), text) for text in texts]

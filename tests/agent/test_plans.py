@@ -96,6 +96,27 @@ def test_a_plan_that_cannot_help_is_asked_again_for_another(in_vain):
     assert given == "wait(1)" and asked[1] == Ask("planner", kept.planner(), pattern=alternatives(kept))
 
 
+def test_nobody_walks_in_circles():
+    kept = transcript()
+
+    def go(place):
+        kept.begin(f"navigate_to({place})")
+        kept.act(f"teleport to {place}", "", State(LOOK.replace("hallway", place), CARRIED))
+        kept.end("reached")
+
+    for place in ("kitchen", "greenhouse"):
+        assert len(twice(kept, f"navigate_to({place})")[0]) == 1
+        go(place)
+    assert len(twice(kept, "navigate_to(kitchen)")[0]) == 2 and len(twice(kept, "navigate_to(hallway)")[0]) == 1
+    assert not regex.fullmatch(alternatives(kept), "navigate_to(kitchen)") and regex.fullmatch(alternatives(kept), "navigate_to(hallway)")
+    kept.begin("wait(1)")
+    kept.end("ended")
+    assert len(twice(kept, "navigate_to(kitchen)")[0]) == 1, "now there may be a reason to go back"
+    for place in ROOMS:
+        go(place)
+    assert not regex.search("navigate_to", alternatives(kept))
+
+
 def test_what_changed_nothing_is_not_done_again_at_once():
     kept = transcript()
     kept.begin("focus_on(orange)")

@@ -6,6 +6,7 @@ of the plan's answers, the states and the seed. Rate 0 changes nothing, rate 1 l
 """
 
 import hashlib
+import itertools
 import random
 import re
 from collections import defaultdict
@@ -36,8 +37,8 @@ def draws(*of: object) -> random.Random:
 
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
-    names what is not in sight, is so already, or is the last one over again though that was in vain. Gold plans do
-    none of it, but for rare names. The second answer is written along `alternatives`."""
+    names what is not in sight, is so already, is the last one over again though that was in vain, or walks in circles. Gold
+    plans do none of it, but for rare names. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
@@ -51,12 +52,12 @@ def checked(plan: Plan) -> Plan:
 
 def alternatives(transcript: Transcript) -> str:
     """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight, rooms
-    are other rooms, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
-    here = room(transcript.state.look)
-    kinds = {"navigate_to": _either(name for name in ROOMS if name != here), "wait": "[0-9]+"}
+    are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
+    left = set(ROOMS) - _walked(transcript)
+    kinds = {"navigate_to": _either(left), "wait": "[0-9]+"}
     name = _either(_spans(transcript))
     thing = f"{name}(?: (?:in|on) {name})?"
-    out = {"complete_task", "focus_on", _vain(transcript)}
+    out = {"complete_task", "focus_on", _vain(transcript), "" if left else "navigate_to"}
     alike: dict[str, list[str]] = defaultdict(list)
     for verb, kind in VERBS.items():
         if verb not in out:
@@ -73,7 +74,7 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False
     if subgoal.verb in ("navigate_to", "wait"):
-        return subgoal.verb == "wait" or subgoal.args[0] in ROOMS
+        return subgoal.verb == "wait" or subgoal.args[0] in set(ROOMS) - _walked(transcript)
     spans = _spans(transcript)
     return all(part in spans for argument in subgoal.args for part in _parts(argument, spans))
 
@@ -91,6 +92,12 @@ def _vain(transcript: Transcript) -> str:
     else:
         fruitful = subgoal.verb in _REPEATED
     return "" if fruitful else subgoal.verb
+
+
+def _walked(transcript: Transcript) -> set[str]:
+    """The room that one is in, and those just walked through with nothing done in them."""
+    past = itertools.takewhile(lambda past: past.verb == "navigate_to", (parse(past.subgoal) for past in reversed(transcript.past)))
+    return {room(transcript.state.look), *(walk.args[0] for walk in past)}
 
 
 def _spans(transcript: Transcript) -> set[str]:

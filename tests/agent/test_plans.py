@@ -152,13 +152,28 @@ def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
         assert not allowed.fullmatch(text)
 
 
+def wired():
+    """With two wires on the table, one of which has its name glued to what follows, as the simulator writes it."""
+    look = LOOK.replace("a glass cup.", "a blue wire, a red wireits terminal 1 is connected to: nothing.")
+    return Transcript("Your task is to win.", State(look, CARRIED))
+
+
 def test_what_shows_nothing_may_still_be_done_again():
     """A connected wire looks as before; three parts of a circuit are connected at once in a gold path."""
-    kept = transcript()
-    kept.begin("connect(orange, table, red box)")
-    kept.act("connect orange terminal 1 to table", "terminal 1 on orange is now connected to table", kept.state)
+    kept = wired()
+    kept.begin("connect(orange, red wire, blue wire)")
+    kept.act("connect orange terminal 1 to red wire", "terminal 1 on orange is now connected to red wire", kept.state)
     kept.end("ended")
-    assert regex.compile(alternatives(kept)).fullmatch("connect(red box, orange, table)")
+    assert regex.compile(alternatives(kept)).fullmatch("connect(orange, blue wire, red wire)")
+
+
+@pytest.mark.parametrize("nowhere", ["connect(orange, red wire, table)", "connect(orange, red wire, red wire)", "put(red box, red box)"])
+def test_a_part_is_connected_to_two_wires_and_nothing_to_itself(nowhere):
+    kept = wired()
+    allowed = regex.compile(alternatives(kept))
+    assert len(twice(kept, nowhere)[0]) == 2 and len(twice(kept, "connect(orange, red wire, blue wire)")[0]) == 1
+    assert allowed.fullmatch("connect(orange, red wire, blue wire)") and (nowhere[0] == "p" or not allowed.fullmatch(nowhere))
+    assert not regex.search("connect", alternatives(transcript())), "no wire is in sight"
 
 
 def test_a_recited_plan_never_asks_the_planner_and_stops_with_its_last_subgoal():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 
 from sgd_hf.agent.policy import Answer, Ask, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
-from sgd_hf.core.subgoals import VERBS, Subgoal, parse, reached
+from sgd_hf.core.subgoals import VERBS, Subgoal, parse, reached, unglued
 from sgd_hf.core.texts import ROOMS, carried, room, things
 
 Corruption = Callable[[Subgoal, Transcript, random.Random], str]
@@ -22,6 +22,7 @@ Corruption = Callable[[Subgoal, Transcript, random.Random], str]
 
 _NAME = re.compile(r"[^(),:]+")
 _PHRASE = re.compile(r"[^;:,()\n]+")
+_wire = re.compile(r"\w+ wire").fullmatch
 _ODD = re.compile(r"[^a-z0-9_ ]")
 _JOINTS = (" in ", " on ")
 _REPEATED = ("wait", "time", "connect")
@@ -37,8 +38,9 @@ def draws(*of: object) -> random.Random:
 
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
-    names what is not in sight, is so already, is the last one over again though that was in vain, or walks in circles. Gold
-    plans do none of it, but for rare names. The second answer is written along `alternatives`."""
+    names what is not in sight or one thing twice, connects a part to no wire, is so already, is the last one over again
+    though that was in vain, or walks in circles. Gold plans do none of it, but for rare names. The second answer is
+    written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
@@ -55,14 +57,17 @@ def alternatives(transcript: Transcript) -> str:
     are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
     left = set(ROOMS) - _walked(transcript)
     kinds = {"navigate_to": _either(left), "wait": "[0-9]+"}
-    name = _either(_spans(transcript))
+    spans = _spans(transcript)
+    name = _either(spans)
     thing = f"{name}(?: (?:in|on) {name})?"
-    out = {"complete_task", "focus_on", _vain(transcript), "" if left else "navigate_to"}
+    wires = [", ".join(pair) for pair in itertools.permutations(filter(_wire, spans), 2)]
+    out = {"complete_task", "focus_on", _vain(transcript), "" if left else "navigate_to", "" if wires else "connect"}
     alike: dict[str, list[str]] = defaultdict(list)
     for verb, kind in VERBS.items():
         if verb not in out:
             argument = kinds.get(verb, thing)
             more = f"(?:, {argument}){{{kind.least - 1},{kind.most - 1}}}" if kind.most > 1 else ""
+            more = f", {_either(wires)}" if verb == "connect" else more
             alike[rf"\({argument}{more}\)"].append(verb)
     return "|".join(_either(verbs) + arguments for arguments, verbs in alike.items())
 
@@ -75,6 +80,8 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
         return False
     if subgoal.verb in ("navigate_to", "wait"):
         return subgoal.verb == "wait" or subgoal.args[0] in set(ROOMS) - _walked(transcript)
+    if len(set(subgoal.args)) < len(subgoal.args) or subgoal.verb == "connect" and not all(map(_wire, subgoal.args[1:])):
+        return False
     spans = _spans(transcript)
     return all(part in spans for argument in subgoal.args for part in _parts(argument, spans))
 
@@ -103,7 +110,7 @@ def _walked(transcript: Transcript) -> set[str]:
 def _spans(transcript: Transcript) -> set[str]:
     """All that is part of the name of a thing in sight, word by word; rooms are no things."""
     spans = {"substance"}
-    for phrase in _PHRASE.findall("\n".join(_things(transcript)).lower()):
+    for phrase in _PHRASE.findall(unglued("\n".join(_things(transcript)).lower())):
         words = phrase.split()
         spans |= {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
     return spans

@@ -16,7 +16,7 @@ from sgd_hf.core.texts import ROOMS, room
 _CALL = re.compile(r"([^\W\d][\w -]*?) ?\(([^()]*)\) ?[.;]?")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _DROPPED = re.compile(r"(?<![\w-])(?<!plane )(?<!material )(?<!substance )(?<!unknown )(?:a|an|the|substance called) ")
-_GLUED = re.compile(r"(?<=\w)its (?=(?:terminal|anode|cathode) )")  # the simulator writes "a red wireits terminal 1 is ..."
+_GLUED = re.compile(r"(?<=\w)its (?=(?:terminal|anode|cathode) )")
 _JOINT = re.compile(r" (?:in|on) ")
 
 Check = Callable[[tuple[str, ...], str, str], bool | None]
@@ -41,6 +41,11 @@ def plain(text: str) -> str:
     return _tidy(text.replace("(", "").replace(")", ""))
 
 
+def unglued(text: str) -> str:
+    """Lower-case text with the words apart that the simulator writes as one: "a red wireits terminal 1 is ..."."""
+    return _GLUED.sub(" its ", text)
+
+
 def _tidy(text: str) -> str:
     return "\n".join(_tidy_line(line) for line in text.split("\n"))
 
@@ -50,7 +55,7 @@ def _tidy_line(line: str) -> str:
     before = None
     while line != before:
         before = line
-        line = " ".join(_DROPPED.sub("", _GLUED.sub(" its ", line.lower()) + " ").split())
+        line = " ".join(_DROPPED.sub("", unglued(line.lower()) + " ").split())
     return line
 
 

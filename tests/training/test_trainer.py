@@ -1,7 +1,9 @@
 """What is measured while a student learns: exact match is that of greedy decoding, tokens a second those of the steps."""
 
+import contextlib
 import copy
 import random
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from trl import SFTConfig
 
 from sgd_hf.training.student import STOP
-from sgd_hf.training.trainer import LiveScore, StudentTrainer
+from sgd_hf.training.trainer import LiveScore, StudentTrainer, compile_layers
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +147,56 @@ def test_the_loss_without_the_logits_that_have_no_label_is_that_of_trl(trained, 
     for given in ({}, {"num_items_in_batch": torch.tensor(77)}):
         ours, theirs = learnt(trainer.compute_loss, **given), learnt(super(StudentTrainer, trainer).compute_loss, **given)
         assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.fixture
+def adapted(spoken, model, tokenizer, tmp_path):
+    """A trainer of an adapter in half precision, always the same."""
+    from datasets import Dataset
+    from peft import LoraConfig
+
+    def make():
+        torch.manual_seed(0)
+        given = {"use_cpu": True, "bf16": True, "report_to": "none", "disable_tqdm": True, "logging_steps": 1}
+        return StudentTrainer(
+            model=copy.deepcopy(model).bfloat16(),
+            args=SFTConfig(str(tmp_path), max_steps=3, learning_rate=1e-2, assistant_only_loss=True, max_length=4096, **given),
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(spoken),
+            peft_config=LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear"),
+        )
+
+    return make
+
+
+def learnt_by(trainer):
+    trainer.train()
+    return {name: parameter.detach() for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
+
+
+def test_an_adapter_learns_the_same_without_its_inputs_in_full_precision(adapted, monkeypatch):
+    """Half precision under autocast, where peft's casts and autocast's take each other back."""
+    from peft import helpers
+
+    def watched():
+        trainer, seen = adapted(), set()
+        layer = trainer.model.base_model.model.model.layers[0].mlp.down_proj.lora_A["default"]
+        layer.register_forward_pre_hook(lambda _, inputs: seen.add(inputs[0].dtype))
+        return learnt_by(trainer), seen
+
+    ours, half = watched()
+    monkeypatch.setattr(helpers, "disable_input_dtype_casting", lambda *_, **__: contextlib.nullcontext())
+    theirs, full = watched()
+    assert (half, full) == ({torch.bfloat16}, {torch.float32})
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_compiled_layers_learn_the_same_under_the_same_names(adapted):
+    plain, compiled = adapted(), adapted()
+    compile_layers(compiled.model)
+    assert learnt_by(compiled).keys() == learnt_by(plain).keys()
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+    losses = [[entry["loss"] for entry in trainer.state.log_history if "loss" in entry] for trainer in (compiled, plain)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)

@@ -62,6 +62,9 @@ class Student:
     """tasks that are not learnt from, nor validated on"""
     patience: int = 0
     """evaluations without a better one after which training stops, 0 for never; by ``metric_for_best_model``"""
+    compile_layers: bool = False
+    """compile the model's layers before the first step, one for all that are alike, of the trainer sft; ``torch_compile``
+    would compile the whole model as one. Needs a C++ compiler"""
     exact_match_rows: int = 0
     """validation rows on which exact match is measured at each evaluation"""
     score_steps: int = 0
@@ -90,8 +93,9 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     student = Student(**{key: value for key, value in keys.items() if key in own} | _lora(path, keys))
     if bool(student.model) == bool(student.scratch):
         raise InputError(f"{path} must give either `model` (a checkpoint) or `scratch` (a configuration), and not both.")
-    if student.lora and student.trainer == "seq2seq":
-        raise InputError(f"{path} gives `lora`, which is of the trainer sft; leave it out, and the whole encoder-decoder learns.")
+    for key in ("lora", "compile_layers"):
+        if getattr(student, key) and student.trainer == "seq2seq":
+            raise InputError(f"{path} gives `{key}`, which is of the trainer sft; leave it out.")
     if student.adapter and not student.lora:
         raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):

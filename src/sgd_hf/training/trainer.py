@@ -52,7 +52,18 @@ def sft_trainer(
         peft_config=_peft(student),
         exact_match_rows=student.exact_match_rows,
     )
+    if student.compile_layers:
+        compile_layers(trainer.model)
     return trainer, longest
+
+
+def compile_layers(model: torch.nn.Module) -> None:
+    """Have the layers compiled when they first run, in place, so that nothing in a checkpoint is called otherwise. Layers that
+    are alike share what is compiled, for rows of any length."""
+    for layers in model.modules():
+        if isinstance(layers, torch.nn.ModuleList):
+            for layer in layers:
+                layer.compile(dynamic=True)
 
 
 def _peft(student: Student) -> Any:
@@ -80,8 +91,12 @@ class StudentTrainer(SFTTrainer):
 
     def train(self, resume_from_checkpoint: str | None = None) -> Any:
         """As TRL's. Times run from the first step, and a resumed run counts its own tokens only."""
+        from peft.helpers import disable_input_dtype_casting
+
         self.add_callback(_Begin(self))
-        return super().train(resume_from_checkpoint=resume_from_checkpoint)
+        # An adapter's weights are of full precision, and peft makes its inputs so too, which autocast takes back at once.
+        with disable_input_dtype_casting(self.model, active=self.accelerator.native_amp):
+            return super().train(resume_from_checkpoint=resume_from_checkpoint)
 
     def begin(self) -> None:
         """Start the clock of tokens a second."""

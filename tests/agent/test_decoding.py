@@ -40,14 +40,15 @@ def test_a_batch_may_mix_restrictions(model, tokenizer):
 
 @pytest.mark.parametrize("beams", [2, 5])
 def test_beams_are_those_of_transformers(model, tokenizer, beams):
+    """But for one thing: an answer that ends is taken before a likelier one that the limit cuts off."""
     decoder = Decoder(model, tokenizer, Decoding(beams=beams))
     for messages in PROMPTS:
         tokens = torch.tensor([tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)])
         theirs = model.generate(
             tokens, attention_mask=torch.ones_like(tokens), num_beams=beams, do_sample=False, max_new_tokens=MAX_NEW_TOKENS,
-            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
-        written = theirs[0, tokens.shape[1] :].tolist()
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, num_return_sequences=beams,
+        )[:, tokens.shape[1] :].tolist()  # fmt: skip
+        written = next((answer for answer in theirs if tokenizer.eos_token_id in answer), theirs[0])
         while written[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
             written.pop()
         assert decoder.write(ask(messages)) == tokenizer.decode(written).strip()

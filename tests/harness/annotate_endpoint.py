@@ -46,7 +46,7 @@ def recording(golds, template, wrong=lambda number: False):
     texts = {}
     for number, gold in enumerate(golds):
         texts[prompt(template.question(gold, 0, "").messages)] = "I am a teapot" if wrong(number) else written(gold)
-        texts[gold.description] = written(gold)
+        texts[" ".join(gold.description.split())] = written(gold)  # on one line, as questions have it
 
     def answer(request):
         found = texts.get(prompt(request["messages"]))

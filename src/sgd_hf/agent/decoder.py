@@ -201,7 +201,8 @@ class Decoder:
             written.append(token)
 
     def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> list[int]:
-        """Beam search: of the answers found, the one with the highest mean log-probability a token, end mark included."""
+        """Beam search: of the answers that end, the one with the highest mean log-probability a token, end mark included; where
+        none does within the limit, what is likeliest so far."""
         width = self.decoding.beams
         logits = self._feed(prompt, slot)[0]
         logits[barred] = -torch.inf

@@ -49,13 +49,22 @@ def test_arms_of_two_commits_are_told_apart(tmp_path):
     assert gather(folders)[0]["commit"].endswith(" (nearest, do-nothing)")
 
 
-def test_protocols_never_meet_and_an_arm_stands_once(tmp_path):
+def test_protocols_never_meet(tmp_path):
     smoke = evaluated(tmp_path / "a", "do-nothing")
     with pytest.raises(InputError, match="different protocols") as refused:
         gather([smoke, evaluated(tmp_path / "b", "oracle", of="quickstart")])
     assert "smoke" in str(refused.value) and "quickstart" in str(refused.value)
-    with pytest.raises(InputError, match="same arm"):
-        gather([smoke, evaluated(tmp_path / "c", "do-nothing", seed=1)])
+
+
+def test_folders_of_one_arm_go_by_their_own_names(tmp_path):
+    first, second = evaluated(tmp_path / "hierarchical", "hierarchical", 70), evaluated(tmp_path / "again", "hierarchical", 40)
+    flat = evaluated(tmp_path / "f", "flat", 50)
+    results, rollouts = gather([first, second, flat])
+    assert {arm: row["macro"] for arm, row in results["arms"].items()} == {"hierarchical": 70, "again": 40, "flat": 50}
+    assert results["origin"].keys() == results["arms"].keys() == {rollout.arm for rollout in rollouts}
+    assert results["paired"]["difference"] == 20
+    with pytest.raises(InputError, match="both be called again"):
+        gather([second, evaluated(tmp_path / "other" / "again", "hierarchical")])
 
 
 def test_folders_of_other_stages_and_incomplete_ones_are_refused(tmp_path, gold_folder):

@@ -63,6 +63,19 @@ def test_a_recipe_like_another_says_only_what_differs(recipe, tmp_path):
     assert config.to_dict() | {"max_steps": 7, "logging_dir": ""} == other.to_dict() | {"logging_dir": ""}
 
 
+def test_compiled_layers_need_a_compiler(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler is not there; install it or leave the key out"):
+        read_recipe(recipe("planner", compile_layers=True), "data", tmp_path)
+
+
+def test_a_recipe_runs_with_another_seed_or_adapter_and_says_so(recipe, tmp_path):
+    path = recipe("planner", lora={"r": 4}, adapter="first")
+    student, config = read_recipe(path, "data", tmp_path, {"seed": 3, "adapter": "other"})
+    assert (config.seed, student.adapter) == (3, "other")
+    assert yaml.safe_load(as_run(path, {"seed": 3})) == read_keys(path) | {"seed": 3}
+
+
 def test_recipes_like_each_other_are_refused(tmp_path):
     for own, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{own}.yaml").write_text(f"role: planner\nlike: {other}.yaml\n")

@@ -25,7 +25,7 @@ SMALL = {
 }
 FEW = {
     "max_steps": 3, "eval_steps": 3, "save_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1,
-    "dataloader_num_workers": 0, "exact_match_rows": 2, "report_to": "none", "use_cpu": True, "disable_tqdm": True,
+    "dataloader_num_workers": 0, "exact_match_rows": 2, "report_to": "none", "use_cpu": True, "disable_tqdm": True, "compile_layers": False,
 }  # fmt: skip
 
 

@@ -49,6 +49,8 @@ def test_a_finished_training_is_not_repeated_and_another_one_is_refused(run, dat
     assert (run / "executor" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another recipe"):
         train(recipe("executor", max_steps=7), str(data), run / "executor")
+    with pytest.raises(InputError, match="another recipe"):
+        train(recipe("executor"), str(data), run / "executor", seed=1)
 
 
 def test_a_row_that_would_be_cut_is_refused(data, recipe, tmp_path):
@@ -161,7 +163,7 @@ def test_an_adapter_is_small_names_its_base_and_plays(data, recipe, run, tmp_pat
 def test_an_adapter_goes_on_from_another_and_remembers_it(data, recipe, run, tmp_path):
     changes = {"scratch": None, "vocabulary": None, "model": str(run / "planner"), "lora": {"r": 2, "lora_alpha": 8}, "learning_rate": 0.01}
     first = train(recipe("planner", **changes, task_cap=1), str(data), tmp_path / "first")
-    second = train(recipe("planner", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "second")
+    second = train(recipe("planner", **changes), str(data), tmp_path / "second", adapter=str(tmp_path / "first"))
     assert second["losses"][0][1] < first["losses"][0][1] and second["trained_parameters"] == first["trained_parameters"]
     one, two = (json.loads((tmp_path / name / "sgd.json").read_text()) for name in ("first", "second"))
     assert one["before"] == [] and two["before"] == [one["training"]]

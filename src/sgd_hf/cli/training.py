@@ -15,6 +15,8 @@ def train(command: Command) -> Run:
     )
     folder(command, "--partner", "live: the folder with the agent's other modules, where one of them is trained", required=False)
     folder(command, "--out", "where the checkpoint goes")
+    command.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
+    command.add_argument("--adapter", metavar="DIR", help="the adapter to go on from, in the place of the recipe's")
 
     def run(a: argparse.Namespace) -> None:
         from sgd_hf.training.sft import train
@@ -24,7 +26,7 @@ def train(command: Command) -> Run:
             from sgd_hf.evaluation.live import live_score
 
             score = live_score(a.config, a.data, a.live, a.partner)
-        summary = train(a.config, a.data, a.out, score)
+        summary = train(a.config, a.data, a.out, score, a.seed, a.adapter)
         print(f"{summary['role']}: {summary['steps']} steps, loss {summary['final_loss']}, {summary['parameters']} parameters, in {a.out}")
 
     return run

@@ -4,7 +4,9 @@ Guarantee: runs of different protocols never meet in one file, and each number i
 rollouts or copied from a stage's own summary.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from sgd_hf.evaluation.scoring import summarise
 
 
 def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
-    """Results (see `sgd_hf.evaluation.report`) and rollouts of complete evaluation folders, one an arm,
-    those of each by their keys: they lie in the order in which the episodes happened to end."""
+    """Results (see `sgd_hf.evaluation.report`) and rollouts of complete evaluation folders, those of each by their keys:
+    they lie in the order in which the episodes happened to end. Folders of one arm (another seed's training) go by
+    their own names in its place."""
     manifests = [read_manifest(folder, STAGE, complete=True) for folder in folders]
     configs = [manifest["config"] for manifest in manifests]
     if len({config["protocol"]["digest"] for config in configs}) > 1:
@@ -29,17 +32,20 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         raise InputError(
             f"These folders were evaluated under different protocols and cannot share a table: {named}; report them one by one."
         )
-    rollouts = [rollout for folder in folders for rollout in sorted(read_rollouts(folder), key=lambda rollout: rollout.key)]
-    if len({rollout.key for rollout in rollouts}) < len(rollouts):
-        raise InputError("Two of the folders hold the same arm; report them one by one.")
+    names = _names(folders, [config["arm"] for config in configs])
+    rollouts = [
+        replace(rollout, arm=name)
+        for folder, name in zip(folders, names, strict=True)
+        for rollout in sorted(read_rollouts(folder), key=lambda rollout: rollout.key)
+    ]
     results = {
         "protocol": {**configs[0]["protocol"], "episodes": len({rollout.episode.key for rollout in rollouts})},
         "seed": configs[0]["seed"],
         "versions": manifests[0]["versions"],
         "simulator": {key: configs[0][key] for key in ("simulator", "jar", "jvm")},
-        "commit": _commits({m["config"]["arm"]: m["versions"].get("commit", "none") for m in manifests}),
+        "commit": _commits({name: m["versions"].get("commit", "none") for name, m in zip(names, manifests, strict=True)}),
         "teacher": ", ".join(sorted({config["teacher"] for config in configs if "teacher" in config})) or "none",
-        "origin": {config["arm"]: origin(config) for config in configs},
+        "origin": {name: origin(config) for name, config in zip(names, configs, strict=True)},
         "arms": summarise(rollouts),
         "note": "",
     }
@@ -47,6 +53,15 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
     if all(pair):
         results["paired"] = compare(*pair)
     return results, rollouts
+
+
+def _names(folders: Sequence[Path], arms: Sequence[str]) -> list[str]:
+    """What each folder's arm is called."""
+    held = Counter(arms)
+    names = [arm if held[arm] == 1 else folder.resolve().name for folder, arm in zip(folders, arms, strict=True)]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"Two of the folders hold the same arm and would both be called {twice[0]}; rename one of them.")
+    return names
 
 
 def _commits(arms: dict[str, str]) -> str:

@@ -1,12 +1,15 @@
 """A recipe: one YAML file that says which student learns which role, and every training argument that matters.
 
 Guarantee: the file is read strictly; an unknown key stops with its name and the nearest valid one. Keys are
-those of `Student` below and those of its trainer's configuration; nothing else changes a run but ``--data`` and ``--out``.
+those of `Student` below and those of its trainer's configuration; nothing else changes a run but ``--data`` and ``--out``,
+and ``--seed`` and ``--adapter`` stand for the keys of their names.
 """
 
 import dataclasses
 import difflib
 import importlib.util
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,10 +79,10 @@ class Student:
         return {SHARED: ("planner", "executor"), FIRST: ("planner",)}.get(self.role, (self.role,))
 
 
-def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
-    """The student of a recipe and the configuration of its trainer (TRL's ``SFTConfig`` or a `Seq2SeqConfig`). Raises
-    `InputError` for a file that cannot be meant."""
-    keys = read_keys(path)
+def read_recipe(path: Path, data: str, out: Path, changes: dict[str, Any] | None = None) -> tuple[Student, Any]:
+    """The student of a recipe and the configuration of its trainer (TRL's ``SFTConfig`` or a `Seq2SeqConfig`), with
+    ``changes`` in the place of the keys that they name. Raises `InputError` for a file that cannot be meant."""
+    keys = read_keys(path) | (changes or {})
     trainer = _trainer(path, keys)
     own = {f.name for f in dataclasses.fields(Student)}
     defaults = {f.name: f.default for f in dataclasses.fields(trainer) if f.init and f.name != "output_dir"}
@@ -96,6 +99,8 @@ def read_recipe(path: Path, data: str, out: Path) -> tuple[Student, Any]:
     for key in ("lora", "compile_layers"):
         if getattr(student, key) and student.trainer == "seq2seq":
             raise InputError(f"{path} gives `{key}`, which is of the trainer sft; leave it out.")
+    if student.compile_layers and not shutil.which(compiler := os.environ.get("CXX", "g++")):
+        raise InputError(f"{path} gives `compile_layers`, which needs a C++ compiler, and {compiler} is not there; install it or leave the key out.")
     if student.adapter and not student.lora:
         raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):
@@ -137,12 +142,14 @@ def read_keys(path: Path, derived: tuple[Path, ...] = ()) -> dict[str, Any]:
     return keys
 
 
-def as_run(path: Path) -> str:
-    """The text of a recipe as it runs: the file's own, but all its keys where it is ``like`` another."""
+def as_run(path: Path, changes: dict[str, Any] | None = None) -> str:
+    """The text of a recipe as it runs: the file's own, but all its keys where it is ``like`` another or has ``changes``."""
     import yaml
 
     text = path.read_text()
-    return text if "like" not in yaml.safe_load(text) else yaml.safe_dump(read_keys(path), sort_keys=False)
+    return (
+        text if not changes and "like" not in yaml.safe_load(text) else yaml.safe_dump(read_keys(path) | (changes or {}), sort_keys=False)
+    )
 
 
 def refuse_unknown(path: Path, keys: dict[str, Any], known: set[str], where: str = "") -> None:

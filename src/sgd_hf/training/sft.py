@@ -27,14 +27,23 @@ from sgd_hf.training.rows import data_folder, learnt_rows, united, variations_of
 PROGRESS = "progress.json"
 
 
-def train(config: Path, data: str, out: Path, score: Callable[[Path], dict[str, float]] | None = None) -> dict[str, Any]:
+def train(
+    config: Path,
+    data: str,
+    out: Path,
+    score: Callable[[Path], dict[str, float]] | None = None,
+    seed: int | None = None,
+    adapter: str | None = None,
+) -> dict[str, Any]:
     """Run a recipe on a data set (a folder that ``sgd build`` wrote, or its Hub id); returns the summary.
 
-    ``score``: a function of a checkpoint's folder, called every ``score_steps`` of the recipe for a live score."""
+    ``score``: a function of a checkpoint's folder, called every ``score_steps`` of the recipe for a live score;
+    ``seed`` and ``adapter``: in the place of the recipe's."""
+    changes = {key: value for key, value in (("seed", seed), ("adapter", adapter)) if value is not None}
     folder, hub = data_folder(data)
     origin = read_manifest(folder, "build", complete=True)
-    student, args = read_recipe(config, data, out)
-    identity = {"recipe": as_run(config), "data": origin["config"], "rows": origin["summary"]["rows"]}
+    student, args = read_recipe(config, data, out, changes)
+    identity = {"recipe": as_run(config, changes), "data": origin["config"], "rows": origin["summary"]["rows"]}
     manifest = out / "manifest.json"
     if manifest.exists():
         done = read_manifest(out, "train")
@@ -206,8 +215,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="a recipe, such as recipes/tiny/planner.yaml")
     parser.add_argument("--data", required=True, help="the folder that `sgd build` wrote, or ORG/NAME@REVISION of one on the Hub")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
-    arguments = parser.parse_args()
-    guarded(lambda: train(arguments.config, arguments.data, arguments.out))
+    parser.add_argument("--seed", type=int, help="in the place of the recipe's")
+    parser.add_argument("--adapter", help="the adapter to go on from, in the place of the recipe's")
+    a = parser.parse_args()
+    guarded(lambda: train(a.config, a.data, a.out, seed=a.seed, adapter=a.adapter))
 
 
 if __name__ == "__main__":

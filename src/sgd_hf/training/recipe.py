@@ -100,7 +100,9 @@ def read_recipe(path: Path, data: str, out: Path, changes: dict[str, Any] | None
         if getattr(student, key) and student.trainer == "seq2seq":
             raise InputError(f"{path} gives `{key}`, which is of the trainer sft; leave it out.")
     if student.compile_layers and not shutil.which(compiler := os.environ.get("CXX", "g++")):
-        raise InputError(f"{path} gives `compile_layers`, which needs a C++ compiler, and {compiler} is not there; install it or leave the key out.")
+        raise InputError(
+            f"{path} gives `compile_layers`, which needs a C++ compiler, and {compiler} is not there; install it or leave the key out."
+        )
     if student.adapter and not student.lora:
         raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):

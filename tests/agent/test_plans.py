@@ -141,7 +141,8 @@ def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
     allowed = regex.compile(alternatives(transcript()))
     for text in (
         "navigate_to(kitchen)",
-        "pick_up(orange)",
+        "pick_up(glass cup)",
+        "drop(orange)",
         "open(red box)",
         "put(orange, red box)",
         "examine(orange on table)",
@@ -150,6 +151,46 @@ def test_alternatives_are_of_what_is_in_sight_and_never_a_focus():
         assert allowed.fullmatch(text) and allowed.fullmatch(text[:-3], partial=True)
     for text in ("navigate_to(hallway)", "focus_on(orange)", "examine(chair)", "complete_task()", "put(orange)", "wait(orange)", "win"):
         assert not allowed.fullmatch(text)
+
+
+KITCHEN = (
+    "This room is called the kitchen. In it, you see: \n\tthe agent\n\ta stove, which is turned off. On the stove is: nothing.\n"
+    "\ta freezer. The freezer door is open. In the freezer is: a wood cup (containing a substance called ice cream).\n"
+    "\ta table. On the table is: a substance called red paint, a flower pot 3 (containing soil), a tin bar in the adult stage\n"
+)
+POT = "In your inventory, you see:\n\ta metal pot (containing nothing)\n\ta pea seed\n"
+
+
+@pytest.mark.parametrize(
+    "of_its_kind, of_another",
+    [
+        ("heat(ice cream, metal pot, stove)", "heat(ice cream, metal pot, freezer)"),
+        ("heat(tin bar, wood cup, stove)", "heat(wood cup, metal pot, stove)"),
+        ("cool(ice cream, pot, freezer)", "cool(ice cream, tin bar, freezer)"),
+        ("pour(red paint, pot)", "pour(red paint, table)"),
+        ("mix(red paint, ice cream, metal pot)", "mix(metal pot, red paint, ice cream)"),
+        ("mix(wood cup)", "mix(red paint)"),
+        ("fill(metal pot)", "fill(stove)"),
+        ("plant(pea seed, flower pot 3)", "plant(pea seed, metal pot)"),
+        ("water(flower pot 3)", "water(wood cup)"),
+        ("pick_up(red paint, tin bar)", "pick_up(metal pot)"),
+        ("drop(metal pot, pea seed)", "drop(wood cup)"),
+        ("examine(bar)", "examine(red)"),
+        ("put(ice cream in wood cup, metal pot)", "put(adult, metal pot)"),
+    ],
+)
+def test_every_verb_takes_things_of_its_kind_by_their_names(of_its_kind, of_another):
+    kept = Transcript("Your task is to win.", State(KITCHEN, POT))
+    allowed = regex.compile(alternatives(kept))
+    assert allowed.fullmatch(of_its_kind) and len(twice(kept, of_its_kind)[0]) == 1
+    assert not allowed.fullmatch(of_another) and len(twice(kept, of_another)[0]) == 2
+    assert not regex.search(r"\btime|connect", alternatives(kept)), "neither an inclined plane nor a wire is here"
+
+
+def test_nothing_is_focused_on_that_the_task_does_not_mean():
+    kept = Transcript("Your task is to create dough. When you are done, focus on the dough.", State(LOOK, CARRIED))
+    assert len(twice(kept, "focus_on(orange)")[0]) == 2
+    assert len(twice(transcript(), "focus_on(orange)")[0]) == 1, "it leaves that open"
 
 
 def wired():

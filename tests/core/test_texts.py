@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import gold_paths
 
-from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights, things
+from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights, sought, things
 
 LOOKS = sorted({look for gold in gold_paths() for look in (gold.look, *(step.look for step in gold.steps))})
 KITCHEN = (
@@ -67,3 +67,34 @@ def test_rejections_are_those_of_the_simulator():
     steps = [step for gold in gold_paths() for step in gold.steps]
     assert not any(rejected(step.observation) for step in steps)
     assert all(rejected(start + ".") for start in NOT_ACCEPTED)
+
+
+def test_every_focus_of_a_gold_path_is_sought():
+    focuses = [
+        (step.action.lower()[9:], gold.description) for gold in gold_paths() for step in gold.steps if step.action.startswith("focus on ")
+    ]
+    assert len(focuses) > 30 and [(name, task) for name, task in focuses if not sought(name, task)] == []
+
+
+@pytest.mark.parametrize(
+    "task, right, wrong",
+    [
+        ("create orange paint. When you are done, focus on the orange paint.", "orange paint", "yellow paint"),
+        ("create green-blue paint. When done, focus on the green paint.", "green-blue paint in jug", "red-blue paint"),
+        (
+            "grow a apple. Seeds can be found in the bedroom. To complete the task, focus on the grown apple.",
+            "red apple in apple tree",
+            "apple seed",
+        ),
+        ("use the thermometer. First, focus on the thermometer.", "thermometer", "glass cup"),
+    ],
+)
+def test_a_task_that_says_what_to_focus_on_means_nothing_else(task, right, wrong):
+    assert sought(right, task) and not sought(wrong, task)
+
+
+@pytest.mark.parametrize(
+    "task", ["find a(n) animal. First, focus on the thing.", "focus on the 3 life stages of the frog", "boil water", ""]
+)
+def test_a_task_that_leaves_the_focus_open_may_mean_anything(task):
+    assert sought("giant tortoise", task)

@@ -12,19 +12,43 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 
+import regex
+
 from sgd_hf.agent.policy import Answer, Ask, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
-from sgd_hf.core.subgoals import VERBS, Subgoal, parse, reached, unglued
-from sgd_hf.core.texts import ROOMS, carried, room, things
+from sgd_hf.core.subgoals import VERBS, Subgoal, parse, plain, reached, unglued
+from sgd_hf.core.texts import ROOMS, carried, room, sought, things
 
 Corruption = Callable[[Subgoal, Transcript, random.Random], str]
 """Another sub-goal instead of a right one."""
 
 _NAME = re.compile(r"[^(),:]+")
-_PHRASE = re.compile(r"[^;:,()\n]+")
-_wire = re.compile(r"\w+ wire").fullmatch
+_PHRASE = re.compile(r"[^;:,.()\n]+")
+_VESSEL = re.compile(r"([\w -]+) \(containing ")
 _ODD = re.compile(r"[^a-z0-9_ ]")
-_JOINTS = (" in ", " on ")
+_AFTER = re.compile("in|on|with|its|that|which|is|at|containing|has|terminal|anode|cathode|approximately|titled|by")
+"""words that follow a name"""
+_HEATERS = {"stove", "oven", "blast furnace", "fire pit"}
+_COOLERS = {"freezer", "fridge", "ultra low temperature freezer"}
+_CALLED = {"wire": r"\w+ wire", "seed": r"[\w ]+ seed", "pot": r"(?:self watering )?flower pot \d+", "plane": r"inclined plane.*"}
+"""what things of a kind are called, where the name says it"""
+_TAKES = {
+    "navigate_to": "%(room)s",
+    "pick_up": "%(loose)s(?:, %(loose)s){0,3}",
+    "drop": "%(held)s(?:, %(held)s){0,3}",
+    "pour": "%(stuff)s, %(vessel)s",
+    "mix": "(?:%(stuff)s, ){0,4}%(vessel)s",
+    "fill": "%(vessel)s",
+    "heat": "%(stuff)s, %(vessel)s, %(heater)s",
+    "cool": "%(stuff)s, %(vessel)s, %(cooler)s",
+    "time": "%(thing)s, %(plane)s",
+    "wait": "[0-9]+",
+    "connect": "%(thing)s, %(wires)s",
+    "plant": "%(seed)s(?:, %(pot)s){1,4}",
+    "water": "%(pot)s(?:, %(pot)s){0,3}",
+    "complete_task": "",
+}
+"""regular expressions of arguments, with the kinds that `_kinds` finds; other verbs take any things"""
 _REPEATED = ("wait", "time", "connect")
 """verbs that gold paths repeat at once though nothing is seen to change"""
 _AGAIN = ("put", "watch")
@@ -38,9 +62,9 @@ def draws(*of: object) -> random.Random:
 
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
-    names what is not in sight or one thing twice, connects a part to no wire, is so already, is the last one over again
-    though that was in vain, or walks in circles. Gold plans do none of it, but for rare names. The second answer is
-    written along `alternatives`."""
+    names what is not in sight, not of the kind that the verb takes, or one thing twice, focuses on what the task does not
+    mean, is so already, is the last one over again though that was in vain, or walks in circles. Gold plans do none of it,
+    but for rare names. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
@@ -53,23 +77,15 @@ def checked(plan: Plan) -> Plan:
 
 
 def alternatives(transcript: Transcript) -> str:
-    """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight, rooms
-    are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the episode; nor what was last given in vain."""
-    left = set(ROOMS) - _walked(transcript)
-    kinds = {"navigate_to": _either(left), "wait": "[0-9]+"}
-    spans = _spans(transcript)
-    name = _either(spans)
-    thing = f"{name}(?: (?:in|on) {name})?"
-    wires = [", ".join(pair) for pair in itertools.permutations(filter(_wire, spans), 2)]
-    out = {"complete_task", "focus_on", _vain(transcript), "" if left else "navigate_to", "" if wires else "connect"}
+    """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight and of
+    the kinds that the verb takes, rooms are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the
+    episode; nor what was last given in vain."""
+    kinds = _kinds(transcript)
     alike: dict[str, list[str]] = defaultdict(list)
-    for verb, kind in VERBS.items():
-        if verb not in out:
-            argument = kinds.get(verb, thing)
-            more = f"(?:, {argument}){{{kind.least - 1},{kind.most - 1}}}" if kind.most > 1 else ""
-            more = f", {_either(wires)}" if verb == "connect" else more
-            alike[rf"\({argument}{more}\)"].append(verb)
-    return "|".join(_either(verbs) + arguments for arguments, verbs in alike.items())
+    for verb in VERBS:
+        if verb not in ("complete_task", "focus_on", _vain(transcript)):
+            alike[_arguments(verb, kinds)].append(verb)
+    return "|".join(rf"{_either(verbs)}\({arguments}\)" for arguments, verbs in alike.items() if arguments)
 
 
 def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
@@ -78,12 +94,10 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
         return False
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False
-    if subgoal.verb in ("navigate_to", "wait"):
-        return subgoal.verb == "wait" or subgoal.args[0] in set(ROOMS) - _walked(transcript)
-    if len(set(subgoal.args)) < len(subgoal.args) or subgoal.verb == "connect" and not all(map(_wire, subgoal.args[1:])):
+    if subgoal.verb == "focus_on" and not sought(subgoal.args[0], transcript.task):
         return False
-    spans = _spans(transcript)
-    return all(part in spans for argument in subgoal.args for part in _parts(argument, spans))
+    arguments = _arguments(subgoal.verb, _kinds(transcript))
+    return len(set(subgoal.args)) == len(subgoal.args) and bool(regex.fullmatch(arguments, ", ".join(subgoal.args)))
 
 
 def _vain(transcript: Transcript) -> str:
@@ -107,26 +121,53 @@ def _walked(transcript: Transcript) -> set[str]:
     return {room(transcript.state.look), *(walk.args[0] for walk in past)}
 
 
-def _spans(transcript: Transcript) -> set[str]:
-    """All that is part of the name of a thing in sight, word by word; rooms are no things."""
-    spans = {"substance"}
-    for phrase in _PHRASE.findall(unglued("\n".join(_things(transcript)).lower())):
-        words = phrase.split()
-        spans |= {" ".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)}
-    return spans
+def _arguments(verb: str, kinds: dict[str, str]) -> str:
+    """A regular expression of what the verb can be given here."""
+    kind = VERBS[verb]
+    takes = _TAKES.get(verb, f"%(thing)s(?:, %(thing)s){{{kind.least - 1},{kind.most - 1}}}")
+    try:
+        return takes % kinds
+    except KeyError:  # nothing of the kind is here
+        return ""
+
+
+def _kinds(transcript: Transcript) -> dict[str, str]:
+    """Regular expressions of the names of each kind that are in sight, as far as any are; rooms are no things."""
+    look, inventory = transcript.state.look, transcript.state.inventory
+    seen, held = (_phrases(sights) for sights in (things(look), carried(inventory)))
+    named = _spans(seen | held) | {"substance"}
+    vessels = {plain(vessel) for vessel in _VESSEL.findall(f"{look}\n{inventory}".lower())}
+    kinds = {
+        "thing": named,
+        "stuff": _spans((seen | held) - vessels - _HEATERS - _COOLERS) | {"substance"},
+        "vessel": _spans(vessels),
+        "heater": named & _HEATERS,
+        "cooler": named & _COOLERS,
+        "held": _spans(held),
+        "loose": _spans(seen) - _spans(held),
+        "room": set(ROOMS) - _walked(transcript),
+        **{kind: {name for name in named if re.fullmatch(called, name)} for kind, called in _CALLED.items()},
+    }
+    kinds["wires"] = {", ".join(pair) for pair in itertools.permutations(kinds["wire"], 2)}
+    patterns = {kind: _either(names) for kind, names in kinds.items() if names}
+    return {**patterns, "thing": f"{patterns['thing']}(?: (?:in|on|containing) {patterns['thing']})?"}
+
+
+def _phrases(sights: Iterable[str]) -> set[str]:
+    return {" ".join(phrase.split()) for phrase in _PHRASE.findall(unglued("\n".join(sights).lower()))}
+
+
+def _spans(phrases: Iterable[str]) -> set[str]:
+    """The names in phrases, and their ends (``bulb`` of ``red light bulb in workshop``, but neither ``red`` nor ``red light``)."""
+    each = (phrase.split() for phrase in phrases)
+    ends = ((words, [j for j in range(1, len(words) + 1) if j == len(words) or _AFTER.fullmatch(words[j])]) for words in each)
+    return {" ".join(words[i:j]) for words, js in ends for j in js for i in range(j)}
 
 
 def _things(transcript: Transcript) -> list[str]:
     """What is in sight or carried, but no doors."""
     state = transcript.state
     return things(state.look) + carried(state.inventory)
-
-
-def _parts(argument: str, spans: set[str]) -> list[str]:
-    for joint in _JOINTS:
-        if argument not in spans and joint in argument:
-            return argument.split(joint, 1)
-    return [argument]
 
 
 def _either(names: Iterable[str]) -> str:

@@ -220,14 +220,14 @@ def test_a_part_is_connected_to_two_wires_and_nothing_to_itself(nowhere):
 def test_a_recited_plan_never_asks_the_planner_and_stops_with_its_last_subgoal():
     kept = transcript()
     asked = drive(hierarchical(kept, Patience(), recited(["examine(chair)", "wait(1)"])), (), ["examine chair", END, "wait", END])
-    assert lives(kept) == [("examine(chair)", 1, "ended"), ("wait(1)", 1, "ended")]
+    assert lives(kept) == [("examine(chair)", 1, "ended"), ("wait(1)", 1, "reached")]
     assert "planner" not in asked
 
 
 def test_a_recited_plan_goes_on_after_a_stall():
     kept = transcript()
     drive(hierarchical(kept, Patience(actions=2), recited(["examine(chair)", "wait(1)"])), (), ["open a", "open b", "wait", END])
-    assert lives(kept) == [("examine(chair)", 2, "stalled"), ("wait(1)", 1, "ended")]
+    assert lives(kept) == [("examine(chair)", 2, "stalled"), ("wait(1)", 1, "reached")]
 
 
 def test_every_step_asks_the_planner_before_every_action():

@@ -48,7 +48,7 @@ def fates(transcript):
 def test_end_closes_a_subgoal_and_the_planner_is_asked_what_is_next():
     script = {"planner": ["examine(chair)", "wait(1)"], "executor": ["examine chair", END, "wait", END]}
     requests, transcript = drive(hierarchical, Patience(), script, steps=12)
-    assert fates(transcript)[:2] == [("examine(chair)", 1, "ended"), ("wait(1)", 1, "ended")]
+    assert fates(transcript)[:2] == [("examine(chair)", 1, "ended"), ("wait(1)", 1, "reached")]
     assert [type(r).__name__ for r in requests[:4]] == ["Ask", "Ask", "Act", "Ask"]
     assert "went wrong" not in planner_prompts(requests)[1]
     assert all(r.never == COMPLETE for r in requests if isinstance(r, Ask) and r.module == "planner")
@@ -60,6 +60,19 @@ def test_a_postcondition_that_holds_ends_it_without_asking(postconditions):
     requests, transcript = drive(hierarchical, Patience(postconditions=postconditions), script, steps=5)
     assert fates(transcript)[:1] == [("navigate_to(kitchen)", 1, "reached" if postconditions else "ended")]
     assert sum(isinstance(r, Ask) and r.module == "executor" for r in requests[:4]) == (1 if postconditions else 2)
+
+
+@pytest.mark.parametrize("waits, actions", [(["wait1"], 3), (["wait"], 1), (["wait1", "look", "wait1"], 4)])
+def test_a_wait_ends_when_it_is_over_and_not_before(waits, actions):
+    script = {"planner": ["wait(3)"], "executor": [*waits]}
+    requests, transcript = drive(hierarchical, Patience(), script, steps=2 + 2 * actions)
+    assert fates(transcript) == [("wait(3)", actions, "reached")]
+    assert all(r.never == END for r in requests if isinstance(r, Ask) and r.module == "executor")
+
+
+def test_without_postconditions_the_executor_says_when_a_wait_is_over():
+    script = {"planner": ["wait(3)"], "executor": ["wait1", END]}
+    assert fates(drive(hierarchical, Patience(postconditions=False), script, steps=5)[1]) == [("wait(3)", 1, "ended")]
 
 
 def test_a_canonical_subgoal_is_what_the_executor_reads():

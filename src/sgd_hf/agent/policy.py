@@ -13,6 +13,7 @@ from typing import Any
 from sgd_hf.core.prompts import COMPLETE, END, Message, State, Transcript
 from sgd_hf.core.reasons import heard
 from sgd_hf.core.subgoals import Subgoal, parse, reached
+from sgd_hf.core.texts import TICKS
 
 CHANCES = 3
 """times in a row that the planner may answer with nothing usable before the agent gives up"""
@@ -79,7 +80,7 @@ class Patience:
     checks: bool = True
     """ask the planner again where its answer cannot help (`sgd_hf.agent.plans.checked`)"""
     postconditions: bool = True
-    """end a sub-goal when its post-condition can be read off the state"""
+    """end a sub-goal when its post-condition can be read off the state, and a wait when it is over, but not before"""
 
 
 def understood(answer: str | None) -> Subgoal | None:
@@ -160,11 +161,13 @@ def _pursue(
             successor = yield from _another(transcript, subgoal, review)
             if successor:
                 return "replaced", "", successor
-        attempt = yield from _attempt(transcript, "executor", patience)
+        # A segment is never empty (contract 1), so END is no first answer; nor is it one before a wait is over.
+        early = not transcript.actions[transcript.start :] or patience.postconditions and _waited(transcript, subgoal) is False
+        attempt = yield from _attempt(transcript, "executor", patience, END if early else "")
         if attempt is None:
             return "ended", "" if transcript.actions[transcript.start :] else f"{subgoal} ended without an action", None
         action, reply = attempt
-        if patience.postconditions and reached(subgoal, reply.look, reply.inventory):
+        if patience.postconditions and (reached(subgoal, reply.look, reply.inventory) or _waited(transcript, subgoal)):
             return "reached", "", None
         rejections = rejections + 1 if reply.rejected else 0
         repeats = repeats + 1 if (action, reply.observation) == last else 1
@@ -176,19 +179,26 @@ def _pursue(
     return "stalled", f"{subgoal} took more than {patience.actions} actions", None
 
 
+def _waited(transcript: Transcript, subgoal: Subgoal) -> bool | None:
+    """Whether as many ticks have passed under a ``wait`` as it says; None for another sub-goal."""
+    if subgoal.verb != "wait" or not subgoal.args[0].isdecimal():
+        return None
+    return sum(TICKS.get(action, 0) for action in transcript.actions[transcript.start :]) >= int(subgoal.args[0])
+
+
 def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[Request, Answer, str | None]:
     """What the plan says now, if that is a sub-goal and another one."""
     answer = yield from plan(transcript, "")
     return None if understood(answer) in (None, subgoal) else answer
 
 
-def _attempt(transcript: Transcript, module: str, patience: Patience) -> Generator[Request, Answer, "tuple[str, Reply] | None"]:
-    """One action of a module and its reply; None for END. Where the simulator rejects the action, the module
+def _attempt(
+    transcript: Transcript, module: str, patience: Patience, never: str = ""
+) -> Generator[Request, Answer, "tuple[str, Reply] | None"]:
+    """One action of a module, which is not ``never``, and its reply; None for END. Where the simulator rejects the action, the module
     chooses once more among the valid actions with the same verb, but never a ``focus on``: a wrong one ends
     the episode."""
-    # A segment is never empty (contract 1), so END is no first answer.
-    fresh = module == "executor" and len(transcript.actions) == transcript.start
-    action = yield Ask(module, _prompt(transcript, module), never=END if fresh else "")
+    action = yield Ask(module, _prompt(transcript, module), never=never)
     if action == END and module == "executor":
         return None
     reply = yield from _act(transcript, Act(action))

@@ -10,6 +10,8 @@ NOT_ACCEPTED = ("No known action matches that input", "Unknown action")
 ROOMS = (
     "hallway", "kitchen", "living room", "bedroom", "bathroom", "art studio", "workshop", "greenhouse", "outside", "foundry",
 )  # fmt: skip
+TICKS = {"wait": 10, "wait1": 1}
+"""the actions that wait, and for how long"""
 
 RUNNING = re.compile(r"\b(\w+ light bulb|electric \w+) \(on\)")
 """a part of a circuit that runs, in a state that `sights` made"""

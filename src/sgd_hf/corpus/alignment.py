@@ -31,6 +31,7 @@ from typing import TypeAlias
 
 from sgd_hf.core.records import GoldPath, Segment
 from sgd_hf.core.subgoals import Subgoal, known, parse, plain
+from sgd_hf.core.texts import TICKS
 
 _MOST = 4
 _LEAST_ALIGNED = 0.5
@@ -170,7 +171,7 @@ def _occurring(arg: str, told: str) -> str | None:
 
 
 def _ticks(actions: Sequence[str]) -> int:
-    return sum({"wait": 10, "wait1": 1}.get(_plain(action), 0) for action in actions)
+    return sum(TICKS.get(_plain(action), 0) for action in actions)
 
 
 def _plain(action: str) -> str:

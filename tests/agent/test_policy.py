@@ -153,14 +153,6 @@ def test_what_is_never_repaired(action, patience, valid):
     assert any(isinstance(r, Valid) for r in requests) == (valid == ["close x"])
 
 
-@pytest.mark.parametrize("action, tried", [("focus on egg in egg", True), ("focus on frog egg", False), ("open egg", False)])
-def test_a_rejected_focus_is_tried_again_as_the_subgoal_has_it(action, tried):
-    script = {"planner": ["focus_on(frog egg)"], "executor": [action, END], "replies": {action: NO}}
-    requests, _ = drive(hierarchical, Patience(), script, steps=6)
-    assert ([r.action for r in requests if isinstance(r, Act) and r.repaired] == ["focus on frog egg"]) == tried
-    assert not tried or not any(isinstance(r, Valid) for r in requests)
-
-
 def test_valid_actions_are_asked_for_after_a_rejection_only():
     script = {"planner": ["examine(a)"], "executor": ["wait", "look", "wait", END]}
     requests, _ = drive(hierarchical, Patience(), script, ["wait"])

@@ -195,28 +195,21 @@ def _another(transcript: Transcript, subgoal: Subgoal, plan: Plan) -> Generator[
 def _attempt(
     transcript: Transcript, module: str, patience: Patience, never: str = ""
 ) -> Generator[Request, Answer, "tuple[str, Reply] | None"]:
-    """One action of a module, which is not ``never``, and its reply; None for END. Where the simulator rejects the action,
-    the module chooses once more among those that may take its place."""
+    """One action of a module, which is not ``never``, and its reply; None for END. Where the simulator rejects the action, the module
+    chooses once more among the valid actions with the same verb, but never a ``focus on``: a wrong one ends
+    the episode."""
     action = yield Ask(module, _prompt(transcript, module), never=never)
     if action == END and module == "executor":
         return None
     reply = yield from _act(transcript, Act(action))
-    if reply.rejected and patience.repair and (among := (yield from _instead(transcript, module, action))):
-        action = yield Ask(module, _prompt(transcript, module), among=among)
-        reply = yield from _act(transcript, Act(action, repaired=True))
-    return action, reply
-
-
-def _instead(transcript: Transcript, module: str, action: str) -> Generator[Request, Answer, tuple[str, ...]]:
-    """What may take the place of a rejected action: valid ones with the same verb; but of a ``focus on``, where a wrong one
-    ends the episode, only the thing that the sub-goal names."""
     verb = action.split(" ")[0]
-    if verb != "focus":
+    if reply.rejected and patience.repair and verb != "focus":
         valid = yield Valid()
-        return tuple(sorted(other for other in map(str.lower, valid) if other.split(" ")[0] == verb and other != action))
-    meant = parse(transcript.subgoal) if module == "executor" else None
-    named = f"focus on {meant.args[0]}" if meant and meant.verb == "focus_on" else action
-    return () if named == action else (named,)
+        among = tuple(sorted(other for other in map(str.lower, valid) if other.split(" ")[0] == verb and other != action))
+        if among:
+            action = yield Ask(module, _prompt(transcript, module), among=among)
+            reply = yield from _act(transcript, Act(action, repaired=True))
+    return action, reply
 
 
 def _prompt(transcript: Transcript, module: str) -> list[Message]:

@@ -49,6 +49,15 @@ def test_a_plan_that_cannot_help_is_asked_again_for_another(in_vain):
     assert given == "wait(1)" and asked[1] == Ask("planner", kept.planner(), pattern=alternatives(kept))
 
 
+def test_nothing_is_over_and_least_of_all_before_a_focus():
+    kept = transcript()
+    asked, _ = twice(kept, COMPLETE)
+    assert regex.fullmatch(asked[1].pattern, "focus_on(red box)") and not regex.fullmatch(asked[1].pattern, "wait(1)")
+    kept.begin("focus_on(orange)")
+    kept.end("ended")
+    assert twice(kept, COMPLETE)[0][1].pattern == alternatives(kept)
+
+
 def test_nobody_walks_in_circles():
     kept = transcript()
 

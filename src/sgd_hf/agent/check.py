@@ -40,6 +40,7 @@ _TAKES = {
     "plant": "%(seed)s(?:, %(pot)s){1,4}",
     "water": "%(pot)s(?:, %(pot)s){0,3}",
     "complete_task": "",
+    "focus_on": "%(sought)s(?: (?:in|on|containing) %(thing)s)?",
 }
 """regular expressions of arguments, with the kinds that `_kinds` finds; other verbs take any things"""
 _REPEATED = ("wait", "time", "connect")
@@ -51,27 +52,30 @@ _AGAIN = ("put", "watch")
 def checked(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
     names what is not in sight, not of the kind that the verb takes, or one thing twice, focuses on what the task does not
-    mean, is so already, is the last one over again though that was in vain, or walks in circles. Gold plans do none of it,
-    but for rare names. The second answer is written along `alternatives`."""
+    mean, is so already, is the last one over again though that was in vain, walks in circles, or thinks that nothing is left
+    to do. Gold plans do none of it, but for rare names. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
         subgoal = understood(answer)
         if answer is None or subgoal and _helps(subgoal, transcript):
             return answer
-        return (yield Ask("planner", transcript.planner(wrong), pattern=alternatives(transcript)))
+        return (yield Ask("planner", transcript.planner(wrong), pattern=alternatives(transcript, subgoal)))
 
     return again
 
 
-def alternatives(transcript: Transcript) -> str:
+def alternatives(transcript: Transcript, wrong: Subgoal | None = None) -> str:
     """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight and of
     the kinds that the verb takes, rooms are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the
-    episode; nor what was last given in vain."""
+    episode; nor what was last given in vain. If nothing seems left to do and nothing was focused on, that is what is missing."""
     kinds = _kinds(transcript)
+    focused = any(past.subgoal.startswith("focus_on") for past in transcript.past)
+    if wrong and wrong.verb == "complete_task" and "sought" in kinds and not focused:
+        return rf"focus_on\({_arguments('focus_on', kinds)}\)"
     alike: dict[str, list[str]] = defaultdict(list)
     for verb in VERBS:
-        if verb not in ("complete_task", "focus_on", _vain(transcript)):
+        if verb not in ("focus_on", _vain(transcript)):
             alike[_arguments(verb, kinds)].append(verb)
     return "|".join(rf"{_either(verbs)}\({arguments}\)" for arguments, verbs in alike.items() if arguments)
 
@@ -82,10 +86,9 @@ def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
         return False
     if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
         return False
-    if subgoal.verb == "focus_on" and not sought(subgoal.args[0], transcript.task):
-        return False
     arguments = _arguments(subgoal.verb, _kinds(transcript))
-    return len(set(subgoal.args)) == len(subgoal.args) and bool(regex.fullmatch(arguments, ", ".join(subgoal.args)))
+    distinct = len(set(subgoal.args)) == len(subgoal.args)
+    return bool(arguments) and distinct and regex.fullmatch(arguments, ", ".join(subgoal.args)) is not None
 
 
 def _vain(transcript: Transcript) -> str:
@@ -136,6 +139,7 @@ def _kinds(transcript: Transcript) -> dict[str, str]:
         "room": set(ROOMS) - _walked(transcript),
         **{kind: {name for name in named if re.fullmatch(called, name)} for kind, called in _CALLED.items()},
     }
+    kinds["sought"] = {name for name in named if sought(name, transcript.task)}
     kinds["wires"] = {", ".join(pair) for pair in itertools.permutations(kinds["wire"], 2)}
     patterns = {kind: _either(names) for kind, names in kinds.items() if names}
     return {**patterns, "thing": f"{patterns['thing']}(?: (?:in|on|containing) {patterns['thing']})?"}

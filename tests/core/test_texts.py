@@ -80,6 +80,8 @@ def test_every_focus_of_a_gold_path_is_sought():
     "task, right, wrong",
     [
         ("create orange paint. When you are done, focus on the orange paint.", "orange paint", "yellow paint"),
+        ("create orange paint. When you are done, focus on the orange paint.", "orange paint", "orange"),
+        ("create yellow-orange paint. When done, focus on the orange paint.", "yellow-orange paint", "yellow paint"),
         ("create green-blue paint. When done, focus on the green paint.", "green-blue paint in jug", "red-blue paint"),
         (
             "grow a apple. Seeds can be found in the bedroom. To complete the task, focus on the grown apple.",

@@ -36,7 +36,6 @@ _SHORTER = tuple(
 _FOCUS = re.compile(r"\bfocus on (?:the|an?) (?:grown )?([^.,;(]+)")
 _OPEN = re.compile(r"thing|substance|seed|(?:animal|inclined plane) with .*|(?:\d )?life stages .*")
 _PLACED = re.compile(r" (?:in|on|containing) ")
-_WORD = re.compile(r"\w+")
 _SPACE = re.compile(r"\s+")
 
 
@@ -82,11 +81,12 @@ def carried(inventory: str) -> list[str]:
 
 
 def sought(name: str, task: str) -> bool:
-    """Whether a task that says by name what to focus on may mean this thing: it has all words of the name, or the last of
-    them (``red apple`` for an apple). True where it leaves open what to focus on."""
+    """Whether a task that says by name what to focus on may mean this thing: it has the name, and not as the beginning of
+    another, or the name has more words in front (``red apple`` for an apple). True where it leaves open what to focus on."""
     task = flatten(task).lower()
     wanted = [found.strip() for found in _FOCUS.findall(task)]
     if not wanted or any(map(_OPEN.fullmatch, wanted)):
         return True
     thing = _PLACED.split(name)[0]
-    return set(_WORD.findall(thing)) <= set(_WORD.findall(task)) or thing.endswith(tuple(f" {name}" for name in wanted))
+    said = re.search(rf"\b{re.escape(thing)}\b(?! \w\w)", "\n".join([task, *wanted]))
+    return bool(said) or thing.endswith(tuple(f" {name}" for name in wanted))

@@ -67,6 +67,13 @@ def test_folders_of_one_arm_go_by_their_own_names(tmp_path):
         gather([second, evaluated(tmp_path / "other" / "again", "hierarchical")])
 
 
+def test_a_repeat_is_paired_with_the_flat_arm_of_its_name(tmp_path):
+    scores = {"hierarchical": 70, "flat": 50, "hierarchical-seed-1": 40, "flat-seed-1": 45, "hierarchical-late": 10}
+    results, _ = gather([evaluated(tmp_path / name, name.split("-")[0], score) for name, score in scores.items()])
+    assert results["paired"]["difference"] == 20
+    assert {name: found["difference"] for name, found in results["repeats"].items()} == {"hierarchical-seed-1": -5}
+
+
 def test_folders_of_other_stages_and_incomplete_ones_are_refused(tmp_path, gold_folder):
     with pytest.raises(StoreError, match="sgd collect"):
         gather([gold_folder])

@@ -174,7 +174,9 @@ def leaderboard(command: Command) -> Run:
 
 def report(command: Command) -> Run:
     """evaluations as one HTML page and a table"""
-    command.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="what `sgd evaluate` wrote, an arm each")
+    command.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="what `sgd evaluate` wrote: an arm each, or repeats of one, by their own names"
+    )
     folder(command, "--match", "what `sgd match` wrote, shown beside", required=False, nargs="+", default=())
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page")
 

@@ -49,10 +49,19 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         "arms": summarise(rollouts),
         "note": "",
     }
-    pair = [[rollout for rollout in rollouts if rollout.arm == arm] for arm in ("flat", "hierarchical")]
-    if all(pair):
-        results["paired"] = compare(*pair)
+    pairs = {name: _flat(name) for name in names if name.startswith("hierarchical") and _flat(name) in names}
+    for name, other in pairs.items():
+        found = compare(*([rollout for rollout in rollouts if rollout.arm == arm] for arm in (other, name)))
+        if name == "hierarchical":
+            results["paired"] = found
+        else:
+            results.setdefault("repeats", {})[name] = found
     return results, rollouts
+
+
+def _flat(name: str) -> str:
+    """The flat arm that a hierarchical one is paired with, ``hierarchical-seed-1`` with ``flat-seed-1``."""
+    return name.replace("hierarchical", "flat", 1)
 
 
 def _names(folders: Sequence[Path], arms: Sequence[str]) -> list[str]:

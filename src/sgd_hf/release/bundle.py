@@ -6,7 +6,7 @@ sentence; what it may lack is left out, on the cards too.
 
     run/planner  run/executor    needed (or run/shared): checkpoints that `sgd train` wrote
     run/data                     needed: the data set that `sgd build` wrote
-    run/evaluation/*             what `sgd evaluate` wrote, an arm each, from which the scores are gathered
+    run/evaluation/*             what `sgd evaluate` wrote, from which the scores are gathered: an arm each, or a repeat of one under another name
     run/results.json             the scores where there is no run/evaluation, but then no rollouts and no demo; and a note
     run/flat  run/first          may be there: the flat baseline's checkpoint, and that of the first sub-goal
 """

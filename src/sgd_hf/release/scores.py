@@ -65,12 +65,16 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
         cells = (t["parameters"], t["trained_parameters"], *sums)
         lines.append(f"| {module} | {' | '.join(f'{cell:,}' for cell in cells)} | {said['versions'].get('machine', '')} |")
     if "paired" in results:
-        low, high = results["paired"]["interval"]
-        lines += ["", f"Hierarchical − flat, paired: {results['paired']['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}"]
+        lines += ["", f"Hierarchical − flat, paired: {_difference(results['paired'])}"]
         if flat := tokens.pop("flat", 0):
             lines[-1] += f", of {sum(tokens.values()):,} against {flat:,} train tokens"
-        lines[-1] += "."
+        lines[-1] += "".join(f"; {arm}: {_difference(found)}" for arm, found in results.get("repeats", {}).items()) + "."
     return "\n".join([*lines, "", f"[Every task]({link})."]) + "\n"
+
+
+def _difference(paired: dict[str, Any]) -> str:
+    low, high = paired["interval"]
+    return f"{paired['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}"
 
 
 def _ranked(results: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from huggingface_hub import ModelHubMixin
 from huggingface_hub.errors import HFValidationError
 
-from sgd_hf.agent.check import checked
+from sgd_hf.agent.verifier import verified
 from sgd_hf.agent.decoding import Decoding
 from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, opened, planned
 from sgd_hf.core.errors import CheckpointError
@@ -76,7 +76,7 @@ class SubgoalAgent(ModelHubMixin, library_name="sgd-hf", tags=["sub-goal-distill
     def plan(self) -> Plan:
         """Where the agent's sub-goals come from."""
         plan = opened if self.config.first else planned
-        return checked(plan) if Patience(**self.config.patience).checks else plan
+        return verified(plan) if Patience(**self.config.patience).checks else plan
 
     def policy(
         self, description: str, look: str, inventory: str, plan: Plan | None = None, every_step: bool = False

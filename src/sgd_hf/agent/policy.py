@@ -78,7 +78,7 @@ class Patience:
     repair: bool = True
     """re-decode a rejected action among the valid ones"""
     checks: bool = True
-    """ask the planner again where its answer cannot help (`sgd_hf.agent.check.checked`)"""
+    """ask the planner again where its answer cannot help (`sgd_hf.agent.verifier.verified`)"""
     postconditions: bool = True
     """end a sub-goal when its post-condition can be read off the state, and a wait when it is over, but not before"""
 

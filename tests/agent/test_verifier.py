@@ -4,7 +4,7 @@ import pytest
 import regex
 from recorded import gold_paths
 
-from sgd_hf.agent.check import alternatives, checked
+from sgd_hf.agent.verifier import alternatives, verified
 from sgd_hf.agent.policy import Ask, planned
 from sgd_hf.core.prompts import COMPLETE, State, Transcript
 from sgd_hf.core.texts import ROOMS
@@ -22,8 +22,8 @@ def transcript():
 
 
 def twice(kept, first, second="wait(1)"):
-    """What a checked planner is asked and gives in the end."""
-    running = checked(planned)(kept, "")
+    """What a verified planner is asked and gives in the end."""
+    running = verified(planned)(kept, "")
     asked = [next(running)]
     try:
         asked.append(running.send(first))

@@ -1,4 +1,4 @@
-"""A planner's answer is checked before it becomes a sub-goal.
+"""A planner's answer is verified before it becomes a sub-goal.
 
 Guarantee: an answer that can help stays as it is, and what can help is read off the task, the state and what was done;
 the simulator is asked nothing.
@@ -49,7 +49,7 @@ _AGAIN = ("put", "watch")
 """verbs that help though their post-condition holds: one more of its kind, a last look"""
 
 
-def checked(plan: Plan) -> Plan:
+def verified(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
     names what is not in sight, not of the kind that the verb takes, or one thing twice, focuses on what the task does not
     mean, is so already, is the last one over again though that was in vain, walks in circles, or thinks that nothing is left

@@ -4,8 +4,8 @@ import pytest
 import regex
 from recorded import gold_paths
 
-from sgd_hf.agent.verifier import alternatives, verified
 from sgd_hf.agent.policy import Ask, planned
+from sgd_hf.agent.verifier import alternatives, verified
 from sgd_hf.core.prompts import COMPLETE, State, Transcript
 from sgd_hf.core.texts import ROOMS
 from sgd_hf.corpus.rules import segment

@@ -18,9 +18,9 @@ from typing import Any
 from huggingface_hub import ModelHubMixin
 from huggingface_hub.errors import HFValidationError
 
-from sgd_hf.agent.verifier import verified
 from sgd_hf.agent.decoding import Decoding
 from sgd_hf.agent.policy import Patience, Plan, Policy, hierarchical, opened, planned
+from sgd_hf.agent.verifier import verified
 from sgd_hf.core.errors import CheckpointError
 from sgd_hf.core.prompts import BUDGET, COMPOSERS, PROMPT_VERSION, State, Transcript
 from sgd_hf.core.store import write_json

@@ -69,7 +69,8 @@ def test_what_must_never_be_said_is_not_said_by_beams(model, tokenizer):
 
 
 def test_sampling_is_a_function_of_its_draws_alone_or_in_a_batch(model, tokenizer):
-    decoder = Decoder(model, tokenizer, Decoding(temperature=1.0))
+    # Nearly even odds of a thousand tokens would lie so close that a draw between two of them hangs on the last digits.
+    decoder = Decoder(model, tokenizer, Decoding(temperature=0.2))
 
     def alone(seed):
         return [decoder.write(ask(messages), draw=random.Random(seed + i)) for i, messages in enumerate(PROMPTS)]

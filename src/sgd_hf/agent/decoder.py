@@ -1,18 +1,18 @@
-"""Text from a causal language model, one conversation after another or many at once.
+"""Text from a causal language model, in one conversation or in many at once.
 
 Guarantee: an answer is a pure function of the checkpoint and the messages, and where it is sampled of the draws too;
-`write` and `write_many` give the same, up to ties in floating point. `write` re-reads nothing it has read: in each
-slot the keys and values of the longest common prefix with its last conversation are kept, so that a further turn
+`write`, `advance` and `write_many` give the same, up to ties in floating point. `write` and `advance` re-read nothing:
+in each slot the keys and values of the longest common prefix with its last conversation are kept, so that a further turn
 costs its own tokens only; and what was answered to the same words before is read along with them as a guess, so that
-an answer that comes again costs one pass over the weights. `write_many` reads all prompts anew, together: the better
-bargain on a GPU.
+an answer that comes again costs one pass over the weights. `advance` brings any number of answers one pass further, each
+at its own place; `write_many` reads all prompts anew, together, which is the better bargain on a GPU, and what `advance`
+does there.
 A restricted answer (`among`) is one of the given strings, decoded greedily token by token along their trie.
 """
 
-import copy
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,15 +21,18 @@ import torch
 from transformers import DynamicCache
 from transformers.utils import logging
 
-from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, branches
+from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing, branches, write_out
 from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
+from sgd_hf.agent.reader import Feed, Reader
 from sgd_hf.core.prompts import Message
 
 GUESSES = 4096
 """questions, and last lines of questions, of which the answer is remembered; the one first met is the first to go"""
 Rule = Callable[[torch.Tensor, list[int]], int]
 """The next token, from the logits (vocabulary,) and what was written so far."""
+Course = Generator[Feed, torch.Tensor, list[int]]
+"""How tokens come to be written: what has to be read next, and then the logits of it, until they are there."""
 
 logging.disable_progress_bar()  # "Loading weights", once for each module
 
@@ -42,8 +45,11 @@ class Decoder:
         self.tokenizer = tokenizer
         self.decoding = decoding
         self._stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
-        self._slots: dict[int, tuple[list[int], DynamicCache]] = {}
         self._guesses: dict[str, list[int]] = {}
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.model)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -67,28 +73,51 @@ class Decoder:
         kind = Seq2SeqDecoder if model.config.is_encoder_decoder else Decoder
         return kind(model, tokenizer, decoding)
 
-    @torch.inference_mode()
     def write(self, ask: Ask, slot: int = 0, draw: Random | None = None) -> str:
         """The answer to a conversation that ends with the user's turn, without its end mark.
 
         What an ask restricts is decoded greedily; where an answer would be the one that is never given, its first token
         is ruled out. ``draw``: the random numbers for sampling.
         """
-        prompt = self._prompt(ask.messages)
+        writing = Writing(ask, slot, draw)
+        while writing.answer is None:
+            self._pass([writing])
+        return writing.answer
+
+    def advance(self, writings: Sequence[Writing]) -> None:
+        """Write on at each of these answers, of which no two may have one slot; those that are done then have their ``answer``."""
+        if self.together:
+            write_out(writings, self.write_many)
+        else:
+            self._pass(writings)
+
+    @torch.inference_mode()
+    def _pass(self, writings: Sequence[Writing]) -> None:
+        """One pass over the weights for all of them, and none where there is nothing to read."""
+        for writing in writings:
+            if writing.course is None:
+                writing.course = self._course(writing)
+                _go_on(writing, None)
+        reading = [writing for writing in writings if writing.answer is None]
+        for writing, logits in zip(reading, self._reader.read([writing.awaits for writing in reading]) if reading else [], strict=True):
+            _go_on(writing, logits)
+
+    def _course(self, writing: Writing) -> Generator[Feed, torch.Tensor, str]:
+        ask, slot, prompt = writing.ask, writing.slot, self._prompt(writing.ask.messages)
         if ask.among:
-            return self._said(self._along(self._paths(ask.among), prompt, slot))
+            return self._said((yield from self._along(self._paths(ask.among), prompt, slot)))
         if ask.pattern:
-            return self._said(self._free(prompt, slot, self._matching_rule(ask.pattern), []))
-        question = ask.messages[-1]["content"]
-
-        def written(_: list[int], barred: list[list[int]]) -> list[list[int]]:
+            return self._said((yield from self._free(prompt, slot, self._matching_rule(ask.pattern), [])))
+        question, barred = ask.messages[-1]["content"], []
+        while True:
             if self.decoding.beams > 1:
-                return [self._widest(prompt, slot, barred[0])]
-            answer = self._free(prompt, slot, self._free_rule(barred[0], draw), self._guess(question))
-            self._remember(question, answer)
-            return [answer]
-
-        return self._until_allowed([ask], written)[0]
+                written = yield from self._widest(prompt, slot, barred)
+            else:
+                written = yield from self._free(prompt, slot, self._free_rule(barred, writing.draw), self._guess(question))
+                self._remember(question, written)
+            if not ask.never or self._said(written) != ask.never:
+                return self._said(written)
+            barred.append(written[0])
 
     @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
@@ -174,12 +203,13 @@ class Decoder:
 
         return choose
 
-    def _free(self, prompt: list[int], slot: int, rule: Rule | None, guess: list[int]) -> list[int]:
+    def _free(self, prompt: list[int], slot: int, rule: Rule | None, guess: list[int]) -> Course:
         """The guess is read together with the prompt, and each of its tokens is kept only where the rule chooses it."""
         written: list[int] = []
         while len(written) < MAX_NEW_TOKENS:
             ahead = guess[len(written) : MAX_NEW_TOKENS - 1] if guess[: len(written)] == written else []
-            for logits, guessed in zip(self._feed([*prompt, *written, *ahead], slot, len(ahead) + 1), [*ahead, None], strict=True):
+            read = yield Feed([*prompt, *written, *ahead], slot, len(ahead) + 1)
+            for logits, guessed in zip(read, [*ahead, None], strict=True):
                 token = rule(logits, written) if rule else int(logits.argmax())
                 if token == self._stop:
                     return written
@@ -188,26 +218,26 @@ class Decoder:
                     break
         return written
 
-    def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> list[int]:
+    def _along(self, paths: list[list[int]], prompt: list[int], slot: int) -> Course:
         written: list[int] = []
         while True:
             allowed = branches(paths, written)
             token = allowed[0]
             if len(allowed) > 1:
-                logits = self._feed([*prompt, *written], slot)[0]
+                [logits] = yield Feed([*prompt, *written], slot)
                 token = allowed[int(logits[allowed].argmax())]
             if token == self._stop:
                 return written
             written.append(token)
 
-    def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> list[int]:
+    def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> Course:
         """Beam search: of the answers that end, the one with the highest mean log-probability a token, end mark included; where
         none does within the limit, what is likeliest so far."""
         width = self.decoding.beams
-        logits = self._feed(prompt, slot)[0]
-        logits[barred] = -torch.inf
-        likely = logits.log_softmax(-1)[None]
-        cache = copy.deepcopy(self._slots[slot][1])
+        logits = yield Feed(prompt, slot)
+        logits[0, barred] = -torch.inf
+        likely = logits.log_softmax(-1)
+        cache = self._reader.cache(slot)
         cache.batch_repeat_interleave(width)
         running: list[tuple[float, list[int]]] = [(0.0, [])]
         ended: list[tuple[float, list[int]]] = []
@@ -230,7 +260,7 @@ class Decoder:
                 return ended[0][1] if ended else written
             cache.reorder_cache(torch.tensor(rows, device=likely.device))
             new = torch.tensor([[written[-1]] for _, written in running], device=likely.device)
-            likely = self.model(new, past_key_values=cache, use_cache=True).logits[:, -1].float().log_softmax(-1)
+            likely = self.model(new, cache=cache, use_cache=True).logits[:, -1].float().log_softmax(-1)
 
     def _batch(self, prompts: list[list[int]], rules: list[Rule | None]) -> list[list[int]]:
         """What each prompt is answered with under its rule. A row that has ended is fed its end mark until all have."""
@@ -242,7 +272,7 @@ class Decoder:
         written: list[list[int]] = [[] for _ in prompts]
         going = set(range(len(prompts)))
         while True:
-            given = {"attention_mask": mask, "position_ids": places, "past_key_values": cache}
+            given = {"attention_mask": mask, "position_ids": places, "cache": cache}
             logits = self.model(tokens, **given, use_cache=True, logits_to_keep=1).logits[:, -1].float()
             likeliest = logits.argmax(-1).tolist()
             for row in sorted(going):
@@ -264,19 +294,12 @@ class Decoder:
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def _feed(self, tokens: list[int], slot: int, last: int = 1) -> torch.Tensor:
-        """Logits (last, vocabulary) after each of the last tokens; computes only those after the longest prefix in the slot."""
-        read, cache = self._slots.get(slot) or ([], DynamicCache(config=self.model.config))
-        shared = 0
-        limit = min(len(read), len(tokens) - last)
-        while shared < limit and read[shared] == tokens[shared]:
-            shared += 1
-        if shared < len(read):
-            cache.crop(shared - len(read))  # a negative number is what to remove
-        new = torch.tensor([tokens[shared:]], device=self.model.device)
-        output = self.model(new, past_key_values=cache, use_cache=True, logits_to_keep=last)
-        self._slots[slot] = (tokens, cache)
-        return output.logits[0].float()
+
+def _go_on(writing: Writing, logits: torch.Tensor | None) -> None:
+    try:
+        writing.awaits = writing.course.send(logits)
+    except StopIteration as done:
+        writing.answer = done.value
 
 
 def _sampled(logits: torch.Tensor, draw: Random | None) -> int:

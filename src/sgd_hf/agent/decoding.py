@@ -1,7 +1,11 @@
-"""How a module's answer is chosen among what its model could write."""
+"""How a module's answer is chosen among what its model could write, and an answer under way."""
 
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from random import Random
+from typing import Any
 
+from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import InputError
 
 MAX_NEW_TOKENS = 64
@@ -29,6 +33,28 @@ class Decoding:
 
 
 GREEDY = Decoding()
+
+
+@dataclass
+class Writing:
+    """An answer under way: a module's `advance` brings it on until it has its ``answer``. ``slot``: which of the conversations
+    side by side it belongs to; ``draw``: the random numbers for sampling."""
+
+    ask: Ask
+    slot: int = 0
+    draw: Random | None = None
+    answer: str | None = None
+    course: Generator[Any, Any, str] | None = None
+    """how the module that writes it goes on"""
+    awaits: Any = None
+    """what has to be read for that"""
+
+
+def write_out(writings: Sequence[Writing], write_many: Callable[[list[Ask], list[Random | None]], list[str]]) -> None:
+    """Bring all of them to their ends at once."""
+    answers = write_many([writing.ask for writing in writings], [writing.draw for writing in writings])
+    for writing, answer in zip(writings, answers, strict=True):
+        writing.answer = answer
 
 
 def branches(paths: list[list[int]], written: list[int]) -> list[int]:

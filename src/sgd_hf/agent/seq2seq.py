@@ -23,6 +23,8 @@ Change = Callable[[int, torch.Tensor, list[int]], torch.Tensor]
 class Seq2SeqDecoder(Decoder):
     """A checkpoint and its tokenizer. It keeps nothing between two answers, so slots mean nothing to it."""
 
+    together = True
+
     def __init__(self, model, tokenizer, decoding: Decoding = GREEDY):
         super().__init__(model, tokenizer, decoding)
         self._stop = tokenizer.eos_token_id

@@ -18,7 +18,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from sgd_hf.agent.agent import Load
-from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, branches
+from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing, branches, write_out
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import InputError, ServerError
 from sgd_hf.core.safety import CHECKPOINT, refuse_unsafe
@@ -60,6 +60,10 @@ class Served:
         # Drawn here and in order, so that an answer does not depend on which question the server takes first.
         seeds = [draw.getrandbits(31) if draw else 0 for draw in draws or [None] * len(asks)]
         return self._runner.run(_all([self._answer(ask, seed) for ask, seed in zip(asks, seeds, strict=True)]))
+
+    def advance(self, writings: Sequence[Writing]) -> None:
+        """As `Decoder.advance`: to the end, for vLLM goes from pass to pass by itself."""
+        write_out(writings, self.write_many)
 
     async def _answer(self, ask: Ask, seed: int) -> str:
         prompt = self.tokenizer.apply_chat_template(list(ask.messages), add_generation_prompt=True, return_dict=False)

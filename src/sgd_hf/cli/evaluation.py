@@ -21,7 +21,6 @@ def evaluate(command: Command) -> Run:
     command.add_argument("--noise", type=float, default=0.0, metavar="RATE", help="share of the sub-goals that is replaced (default: 0)")
     command.add_argument("--noise-kind", metavar="KIND", help="by what: random (default), shuffled or argument")
     _decoding_arguments(command)
-    command.add_argument("--batch", action="store_true", help="let the model write for all waiting episodes at once (default: on a GPU)")
     command.add_argument("--protocol", required=True, metavar="NAME", help=(
         "paper-271, test-1819, dev-mini, dev-30, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
     ))  # fmt: skip
@@ -48,7 +47,7 @@ def evaluate(command: Command) -> Run:
         find_java()  # before a model is loaded or a server started
         with backend(a.backend) as load:
             played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations, a.noise, a.noise_kind, _decoding(a), load)
-            evaluate(a.out, chosen, played, a.workers, a.seed, shard=share, batch=a.batch or None)
+            evaluate(a.out, chosen, played, a.workers, a.seed, shard=share)
         if share:
             say_share(*share)
         else:

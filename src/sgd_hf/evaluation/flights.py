@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from sgd_hf.agent.decoding import Writing
 from sgd_hf.agent.plans import draws
 from sgd_hf.agent.policy import Act, Ask, Policy, Reply, understood
 from sgd_hf.core.errors import SimulatorError
@@ -23,7 +24,7 @@ from sgd_hf.scienceworld.workers import Worker
 
 @dataclass
 class Flight:
-    """One episode under way on one worker: it waits for the simulator, or for the model while ``ask`` is set, and is
+    """One episode under way on one worker: it waits for the simulator, or for a module while it has a ``writing``, and is
     over when it has a ``rollout``."""
 
     episode: Episode
@@ -46,7 +47,7 @@ class Flight:
     transcript: Transcript | None = None
     policy: Policy | None = None
     pending: Act | None = None
-    ask: Ask | None = None
+    writing: Writing | None = None
     asked: float = 0.0
     rollout: Rollout | None = None
 
@@ -54,6 +55,11 @@ class Flight:
         self.begin = time.perf_counter()
         self.draw: Random = draws(self.arm.seed, self.episode.key)
         self._send(_reset, (self.episode, self.protocol.limit))
+
+    @property
+    def awaits(self) -> str:
+        """The module that writes for it, "simulator", or nothing when it is over."""
+        return "" if self.rollout else self.writing.ask.module if self.writing else "simulator"
 
     def hear(self) -> None:
         """Take what the simulator said, or that it says nothing, and go on."""
@@ -84,15 +90,15 @@ class Flight:
 
     def go_on(self, answer: Any) -> None:
         """Let the policy go on with an answer: it asks a module, needs the simulator, or gives up."""
-        if self.ask and self.ask.module in ("planner", "first"):
+        if self.awaits in ("planner", "first"):
             self.planned += 1
             self.unusable += understood(answer) is None
         request = self._tell(answer)
-        self.ask = request if isinstance(request, Ask) else None
+        self.writing = Writing(request, self.seat, self.draw) if isinstance(request, Ask) else None
         self.pending = request if isinstance(request, Act) else None
         if request is None:
             self._land("gave_up")
-        elif self.ask:
+        elif self.writing:
             self.asked = time.perf_counter()
         elif self.pending:
             self._send(_step, self.pending.action)

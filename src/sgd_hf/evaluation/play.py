@@ -57,8 +57,7 @@ def frames(arm: Arm, episode: Episode) -> Iterator[Frame]:
     to stop the episode."""
     with closing(turns([episode], arm, protocol(episode), workers=1)) as flights:
         for flight in flights:
-            awaits = "" if flight.rollout else flight.ask.module if flight.ask else "simulator"
-            yield Frame(flight.rollout or flight.so_far(PLAYING), awaits)
+            yield Frame(flight.rollout or flight.so_far(PLAYING), flight.awaits)
 
 
 def watch(arm: Arm, episode: Episode, console: Any, since: float) -> Rollout:

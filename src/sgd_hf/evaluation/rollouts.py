@@ -3,12 +3,12 @@
 Guarantee: each episode of the protocol gives exactly one `Rollout`, stored the moment it ends; a killed
 evaluation continues with the episodes that are owed. A simulator that dies or hangs costs its episode one more
 try, then the episode is a row with ``stop == "error"``. While one episode waits for its simulator, the model
-writes for another. Of a sharded evaluation each shard plays its share into a folder of its own, and the same call
+writes for the others, and for all of them in one pass over its weights. Of a sharded evaluation each shard plays its share into a folder of its own, and the same call
 without a shard merges them, plays what is still owed, and gives the rows that one run would have given.
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from multiprocessing import connection
@@ -42,13 +42,12 @@ def evaluate(
     workers: int = 2,
     seed: int = 0,
     shard: tuple[int, int] | None = None,
-    batch: bool | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> list[Rollout]:
     """Play what the folder ``out`` still owes and return all its rollouts, in the protocol's order.
 
-    ``shard``: ``(i, n)`` with 1 <= i <= n plays and returns the i-th share only, in ``out/shard-i-of-n``. ``batch`` and
-    ``timeout_s`` are those of `play_all`. Raises `StoreError` where a folder was begun with another configuration, or
+    ``shard``: ``(i, n)`` with 1 <= i <= n plays and returns the i-th share only, in ``out/shard-i-of-n``. ``timeout_s``
+    is that of `play_all`. Raises `StoreError` where a folder was begun with another configuration, or
     a shard is still being played.
     """
     find_java()  # its absence is the user's to mend, not a crash of each episode
@@ -66,7 +65,7 @@ def evaluate(
         # Long ones first: the last simulators to finish then have short ones.
         owed.sort(key=lambda episode: _LENGTHS[TASKS[episode.task].length])
         with progress(f"evaluate {arm.name}", len(episodes), len(episodes) - len(owed)) as advance:
-            for rollout in play_all(owed, arm, protocol, workers, batch, timeout_s):
+            for rollout in play_all(owed, arm, protocol, workers, timeout_s):
                 store.append(rollout.key, to_row(rollout))
                 advance(rollout.episode.task)
         rollouts = {row["key"]: from_row(Rollout, row) for row in store.rows()}
@@ -91,15 +90,10 @@ def play_all(
     arm: Arm,
     protocol: Protocol,
     workers: int,
-    batch: bool | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Iterator[Rollout]:
-    """Rollouts as they finish, with one episode in flight for each simulator.
-
-    ``batch``: whether the model writes for all episodes that are ready at once, or for one after the other with what
-    it has read kept; None: at once where its modules prefer that. ``timeout_s``: seconds until a simulator counts as hung.
-    """
-    with closing(turns(episodes, arm, protocol, workers, batch, timeout_s)) as flights:
+    """Rollouts as they finish, with one episode in flight for each simulator. ``timeout_s``: seconds until one counts as hung."""
+    with closing(turns(episodes, arm, protocol, workers, timeout_s)) as flights:
         yield from (flight.rollout for flight in flights if flight.rollout)
 
 
@@ -108,12 +102,10 @@ def turns(
     arm: Arm,
     protocol: Protocol,
     workers: int,
-    batch: bool | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Iterator[Flight]:
     """`play_all` for whoever looks on: the flights under way whenever something has happened in one, and each once more
     with its rollout when it has landed for good."""
-    together = any(getattr(module, "together", False) for module in arm.modules.values()) if batch is None else batch
     owed = deque((episode, 0) for episode in episodes)
     flights: dict[connection.Connection, Flight] = {}
     idle: list[Worker] = []
@@ -141,7 +133,7 @@ def turns(
                 else:
                     yield flight
             yield from list(flights.values())
-            _write([flight for flight in flights.values() if flight.ask], arm, together)
+            _write([flight for flight in flights.values() if flight.writing], arm)
     finally:
         for worker in [*idle, *(flight.worker for flight in flights.values())]:
             worker.close()
@@ -149,7 +141,7 @@ def turns(
 
 def _answered(flights: dict[connection.Connection, Flight]) -> list[connection.Connection]:
     """The flights whose simulator has answered or is overdue; waits for one unless there is something else to do."""
-    listening = {key: flight for key, flight in flights.items() if not (flight.ask or flight.rollout)}
+    listening = {key: flight for key, flight in flights.items() if flight.awaits == "simulator"}
     at_once = len(listening) < len(flights)
     nearest = min((flight.deadline for flight in listening.values()), default=0.0)
     ready = connection.wait(list(listening), 0.0 if at_once else max(0.0, nearest - time.monotonic()))
@@ -157,23 +149,21 @@ def _answered(flights: dict[connection.Connection, Flight]) -> list[connection.C
     return [*ready, *late]
 
 
-def _write(asking: Sequence[Flight], arm: Arm, together: bool) -> None:
-    """Let the model write: for the longest waiting flight, or for all that ask the same module as it."""
-    if not asking:
+def _write(asking: Sequence[Flight], arm: Arm) -> None:
+    """Let the module that most flights wait for write on at its answers; of two, the one that was asked first."""
+    waiting: dict[int, list[Flight]] = defaultdict(list)
+    for flight in sorted(asking, key=lambda flight: flight.asked):
+        waiting[id(arm.modules[flight.awaits])].append(flight)  # one model may have two roles
+    chosen = max(waiting.values(), key=len, default=[])
+    if not chosen:
         return
-    asking = sorted(asking, key=lambda flight: flight.asked)
-    module = asking[0].ask.module
-    chosen = [flight for flight in asking if flight.ask.module == module] if together else asking[:1]
     begin = time.perf_counter()
-    if together:
-        texts = arm.modules[module].write_many([flight.ask for flight in chosen], [flight.draw for flight in chosen])
-    else:
-        [flight] = chosen
-        texts = [arm.modules[module].write(flight.ask, slot=flight.seat, draw=flight.draw)]
+    arm.modules[chosen[0].awaits].advance([flight.writing for flight in chosen])
     seconds = (time.perf_counter() - begin) / len(chosen)
-    for flight, text in zip(chosen, texts, strict=True):
+    for flight in chosen:
         flight.model_seconds += seconds
-        flight.go_on(text)
+        if flight.writing.answer is not None:
+            flight.go_on(flight.writing.answer)
 
 
 def shape(protocol: Protocol) -> dict[str, Any]:

@@ -7,6 +7,7 @@ merged into its base in single precision, so that what plays is one plain model;
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def _merged(adapter: Path) -> Any:
     base, revision = locate(said["base_model_name_or_path"], said.get("revision"))
     model = AutoModelForCausalLM.from_pretrained(base, revision=revision, use_safetensors=True, dtype="float32")
     try:
-        return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks transformers by an old name
+            return PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except RuntimeError:
         raise OSError(f"its adapter does not fit {base}") from None

@@ -17,8 +17,8 @@ def folder(command: Command, flag: str, about: str, **more: Any) -> None:
     command.add_argument(flag, type=Path, help=about, **{"required": True, "metavar": "DIR", **more})
 
 
-def simulators(command: Command, about: str = "simulators at once") -> None:
-    command.add_argument("--workers", type=int, default=2, metavar="N", help=f"{about} (default: 2)")
+def simulators(command: Command, about: str = "simulators at once", default: int = 2) -> None:
+    command.add_argument("--workers", type=int, default=default, metavar="N", help=f"{about} (default: {default})")
 
 
 def shard(text: str | None) -> tuple[int, int] | None:

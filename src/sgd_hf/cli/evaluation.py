@@ -24,7 +24,7 @@ def evaluate(command: Command) -> Run:
     command.add_argument("--protocol", required=True, metavar="NAME", help=(
         "paper-271, test-1819, dev-mini, dev-30, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
     ))  # fmt: skip
-    simulators(command, "simulators, and episodes, at once")
+    simulators(command, "simulators of some 300 MB, and episodes that share the model's passes, at once", default=6)
     command.add_argument("--shard", metavar="I/N", help=(
         "play the I-th of N shares; without it, merge the shares in --out (default under accelerate launch: a share a process)"
     ))  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 import regex
 from recorded import gold_paths
 
+from sgd_hf.agent import answers
 from sgd_hf.agent.policy import Ask, planned
 from sgd_hf.agent.verifier import alternatives, verified
 from sgd_hf.core.prompts import COMPLETE, State, Transcript
@@ -184,6 +185,8 @@ def test_gold_plans_are_all_but_left_alone():
     for gold in gold_paths():
         kept = Transcript(gold.description, State(gold.look, gold.inventory))
         for part in segment(gold):
+            if answers.asked(kept) and answers.late(kept):
+                break  # Mendel's plants take longer than any protocol waits
             asked.append(len(twice(kept, part.subgoal)[0]))
             kept.begin(part.subgoal)
             for step in gold.steps[part.start : part.end]:

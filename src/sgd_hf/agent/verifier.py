@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable
 
 import regex
 
+from sgd_hf.agent import answers
 from sgd_hf.agent.policy import Answer, Ask, Plan, Request, understood
 from sgd_hf.core.prompts import Transcript
 from sgd_hf.core.subgoals import VERBS, Subgoal, parse, plain, reached, unglued
@@ -36,7 +37,7 @@ _TAKES = {
     "cool": "%(stuff)s, %(vessel)s, %(cooler)s",
     "time": "%(thing)s, %(plane)s",
     "wait": "[0-9]+",
-    "connect": "%(thing)s, %(wires)s",
+    "connect": "%(part)s, %(wires)s",
     "plant": "%(seed)s(?:, %(pot)s){1,4}",
     "water": "%(pot)s(?:, %(pot)s){0,3}",
     "complete_task": "",
@@ -52,8 +53,9 @@ _AGAIN = ("put", "watch")
 def verified(plan: Plan) -> Plan:
     """A plan that is asked once more, for another sub-goal, where the first answer cannot help: it is none of the grammar,
     names what is not in sight, not of the kind that the verb takes, or one thing twice, focuses on what the task does not
-    mean, is so already, is the last one over again though that was in vain, walks in circles, or thinks that nothing is left
-    to do. Gold plans do none of it, but for rare names. The second answer is written along `alternatives`."""
+    mean, is so already, is the last one over again though that was in vain, walks in circles, thinks that nothing is left to
+    do, or answers the task's question too early, against what was measured, or not at all. Gold plans do none of it, but for
+    rare names, and but for Mendel's, which outlast every patience. The second answer is written along `alternatives`."""
 
     def again(transcript: Transcript, wrong: str) -> Generator[Request, Answer, str | None]:
         answer = yield from plan(transcript, wrong)
@@ -68,25 +70,56 @@ def verified(plan: Plan) -> Plan:
 def alternatives(transcript: Transcript, wrong: Subgoal | None = None) -> str:
     """A regular expression of the sub-goals that can be given when another one was no good: arguments are in sight and of
     the kinds that the verb takes, rooms are not `_walked` through, and there is no ``focus_on``, for a wrong one ends the
-    episode; nor what was last given in vain. If nothing seems left to do and nothing was focused on, that is what is missing."""
+    episode; nor what was last given in vain. But if nothing seems left to do and nothing was focused on, or an answer came before
+    what has to be focused on first, that is what is missing, and so is an answer when it is late or measuring on tells nothing."""
     kinds = _kinds(transcript)
-    focused = any(past.subgoal.startswith("focus_on") for past in transcript.past)
-    if wrong and wrong.verb == "complete_task" and "sought" in kinds and not focused:
-        return rf"focus_on\({_arguments('focus_on', kinds)}\)"
+    if missing := _missing(wrong, transcript, kinds):
+        return missing
+    passed = wrong is not None and answers.known(wrong, transcript)
+    useless = {"focus_on", _vain(transcript), *(("measure", "monitor") if passed else ())}
     alike: dict[str, list[str]] = defaultdict(list)
     for verb in VERBS:
-        if verb not in ("focus_on", _vain(transcript)):
+        if verb not in useless:
             alike[_arguments(verb, kinds)].append(verb)
-    return "|".join(rf"{_either(verbs)}\({arguments}\)" for arguments, verbs in alike.items() if arguments)
+    found = [rf"{_either(verbs)}\({arguments}\)" for arguments, verbs in alike.items() if arguments]
+    return "|".join([*found, *([_either(given)] if passed and (given := _given(transcript, kinds)) else [])])
+
+
+def _missing(wrong: Subgoal | None, transcript: Transcript, kinds: dict[str, str]) -> str:
+    """A regular expression of the focus that is missing where this other sub-goal was given; empty if none is, or not in sight."""
+    if wrong is None:
+        return ""
+    if wrong.verb == "complete_task" and "sought" in kinds and not any(past.subgoal.startswith("focus_on") for past in transcript.past):
+        return rf"focus_on\({_arguments('focus_on', kinds)}\)"
+    if answers.case(wrong, transcript) and _seen(first := answers.due(transcript), kinds):
+        return _either([str(Subgoal("focus_on", (first,)))])
+    return _either(given) if answers.late(transcript) and (given := _given(transcript, kinds)) else ""
+
+
+def _given(transcript: Transcript, kinds: dict[str, str]) -> list[str]:
+    """The answers by a focus that can be given here, with their reasons: those that hold, or all of them where none does."""
+    seen = [case for case in answers.asked(transcript) if case.by_focus and _seen(case.box, kinds)]
+    held = [case for case in seen if answers.holds(case, transcript)]
+    return [answers.text(case, transcript) for case in held or seen]
+
+
+def _seen(name: str, kinds: dict[str, str]) -> bool:
+    return bool(name) and regex.fullmatch(kinds["thing"], name) is not None
 
 
 def _helps(subgoal: Subgoal, transcript: Transcript) -> bool:
     state = transcript.state
     if subgoal.verb not in _AGAIN and reached(subgoal, state.look, state.inventory):
         return False
-    if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal:
+    if _vain(transcript) and str(subgoal) == transcript.past[-1].subgoal or answers.known(subgoal, transcript):
         return False
-    arguments = _arguments(subgoal.verb, _kinds(transcript))
+    kinds = _kinds(transcript)
+    if case := answers.case(subgoal, transcript):
+        if _seen(answers.due(transcript), kinds) or not (answers.holds(case, transcript) or answers.late(transcript)):
+            return False
+    elif answers.late(transcript) and _given(transcript, kinds):
+        return False
+    arguments = _arguments(subgoal.verb, kinds)
     distinct = len(set(subgoal.args)) == len(subgoal.args)
     return bool(arguments) and distinct and regex.fullmatch(arguments, ", ".join(subgoal.args)) is not None
 
@@ -140,6 +173,7 @@ def _kinds(transcript: Transcript) -> dict[str, str]:
         **{kind: {name for name in named if re.fullmatch(called, name)} for kind, called in _CALLED.items()},
     }
     kinds["sought"] = {name for name in named if sought(name, transcript.task)}
+    kinds["part"] = named - kinds["wire"]
     kinds["wires"] = {", ".join(pair) for pair in itertools.permutations(kinds["wire"], 2)}
     patterns = {kind: _either(names) for kind, names in kinds.items() if names}
     return {**patterns, "thing": f"{patterns['thing']}(?: (?:in|on|containing) {patterns['thing']})?"}

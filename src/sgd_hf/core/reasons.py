@@ -11,15 +11,40 @@ itself, where the bare sub-goal would ask for all of them at once. (issue 7: rea
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sgd_hf.core.subgoals import Subgoal, parse
 from sgd_hf.core.texts import RUNNING, SLID, TEMPERATURE
 
 _MARK = ": "
 _RULE = re.compile(r"\bif ((?:(?!\bif\b).)+?, [^,]*?\bthe (\w+ box))\b")
+_SIDE = re.compile(r"the (?:melting point of )?(.+?)(?: temperature)? is (above|below) (-?[\d.]+) degrees celsius")
 _PLANES = re.compile(r"which of the two inclined planes \(([^,)]+), ([^,)]+)\) has the (\w+)")
 _PLANE = re.compile(r"^inclined plane (?:with an? )?| surface$")
 _FAST = ("steepest", "least")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a task's question: if it is so, the answer is this box. Of a reading, of what it is (``subject``), and whether
+    it must be above the ``limit`` in degrees celsius or below."""
+
+    text: str
+    box: str
+    subject: str = ""
+    above: bool = False
+    limit: float = 0.0
+
+    @property
+    def by_focus(self) -> bool:
+        """Whether the answer is to focus on the box, and not to put something into it."""
+        return "focus on" in self.text
+
+
+def cases(task: str) -> list[Case]:
+    """The cases that a task in small letters tells apart, none where its answer is no box."""
+    sides = ((text, box, _SIDE.match(text)) for text, box in _RULE.findall(task))
+    return [Case(text, box, *((side[1], side[2] == "above", float(side[3])) if side else ())) for text, box, side in sides]
 
 
 def spoken(subgoal: str, why: str) -> str:
@@ -40,7 +65,7 @@ def reason(subgoal: Subgoal, task: str, state: str, past: Iterable[tuple[str, st
         return ""
     if planes := _PLANES.search(task):
         return _slid(planes[1], planes[2], planes[3], past)
-    rule = next((rule for rule, box in _RULE.findall(task) if box == subgoal.args[-1]), "")
+    rule = next((case.text for case in cases(task) if case.box == subgoal.args[-1]), "")
     if "electrically" in rule:
         running = RUNNING.search(state)
         return f"{running[1] if running else 'nothing'} is on, {rule}"

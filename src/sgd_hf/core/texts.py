@@ -34,6 +34,7 @@ _SHORTER = tuple(
     )
 )
 _FOCUS = re.compile(r"\bfocus on (?:the|an?) (?:grown )?([^.,;(]+)")
+_FIRST = re.compile(r"\b(?:first|next), focus on (?:the|an?) ([^.,;(]+)")
 _OPEN = re.compile(r"thing|substance|seed|(?:animal|inclined plane) with .*|(?:\d )?life stages .*")
 _PLACED = re.compile(r" (?:in|on|containing) ")
 _SPACE = re.compile(r"\s+")
@@ -78,6 +79,11 @@ def things(look: str) -> list[str]:
 def carried(inventory: str) -> list[str]:
     """The things that an inventory text lists, shortened like `sights`."""
     return sights(inventory.partition(":")[2])
+
+
+def first_of_all(task: str) -> list[str]:
+    """What a task in small letters says by name to focus on before anything else, in its order."""
+    return [name for name in map(str.strip, _FIRST.findall(task)) if not _OPEN.fullmatch(name)]
 
 
 def sought(name: str, task: str) -> bool:

@@ -46,7 +46,7 @@ def holds(case: Case, transcript: Transcript) -> bool:
 def known(subgoal: Subgoal, transcript: Transcript) -> bool:
     """Whether a sub-goal measures again what was found on both sides of the limit, and so has passed it."""
     case = next((case for case in asked(transcript) if case.subject), None)
-    if case is None or subgoal.verb not in ("measure", "monitor") or _bare(subgoal.args[0]) != _bare(case.subject):
+    if case is None or subgoal.verb not in ("measure", "monitor") or not _same(subgoal.args[0], case.subject):
         return False
     readings = _readings(case.subject, transcript)
     return any(reading < case.limit for reading in readings) and any(reading > case.limit for reading in readings)
@@ -64,14 +64,19 @@ def text(case: Case, transcript: Transcript) -> str:
 
 
 def _readings(subject: str, transcript: Transcript) -> list[int]:
+    """What a thermometer showed of a thing, in order; its name may have been cut short (``fork`` of ``metal fork``)."""
     found = []
     for action, reply in zip(transcript.actions, transcript.replies, strict=True):
         measured, degrees = _MEASURED.fullmatch(action), TEMPERATURE.search(reply)
-        if measured and degrees and _bare(measured[1]) in (_bare(subject), "substance"):
+        if measured and degrees and (measured[1] == "substance" or _same(measured[1], subject)):
             found.append(int(degrees[1].split()[0]))
     return found
 
 
+def _same(name: str, subject: str) -> bool:
+    return f" {_bare(subject)}".endswith(f" {_bare(name)}")
+
+
 def _bare(name: str) -> str:
     """A substance's name without its state, which changes while it is measured."""
-    return _STATE.sub("", name.split(" in ")[0].strip())
+    return _STATE.sub("", name.split(" in ")[0])

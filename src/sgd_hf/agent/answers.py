@@ -31,8 +31,8 @@ def case(subgoal: Subgoal, transcript: Transcript) -> Case | None:
 
 def due(transcript: Transcript) -> str:
     """What has to be focused on before an answer and was not yet; empty if nothing."""
-    focused = {past.subgoal for past in transcript.past}
-    return next((name for name in first_of_all(flatten(transcript.task).lower()) if f"focus_on({name})" not in focused), "")
+    focused = [past.subgoal.removeprefix("focus_on(").removesuffix(")") for past in transcript.past]
+    return next((name for name in first_of_all(flatten(transcript.task).lower()) if not any(_same(done, name) for done in focused)), "")
 
 
 def holds(case: Case, transcript: Transcript) -> bool:
@@ -64,7 +64,7 @@ def text(case: Case, transcript: Transcript) -> str:
 
 
 def _readings(subject: str, transcript: Transcript) -> list[int]:
-    """What a thermometer showed of a thing, in order; its name may have been cut short (``fork`` of ``metal fork``)."""
+    """What a thermometer showed of a thing, in order."""
     found = []
     for action, reply in zip(transcript.actions, transcript.replies, strict=True):
         measured, degrees = _MEASURED.fullmatch(action), TEMPERATURE.search(reply)
@@ -74,6 +74,7 @@ def _readings(subject: str, transcript: Transcript) -> list[int]:
 
 
 def _same(name: str, subject: str) -> bool:
+    """Whether a name is a thing's, or the end of it (``fork`` of ``metal fork``), whatever state the thing is in."""
     return f" {_bare(subject)}".endswith(f" {_bare(name)}")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgd_hf.core.reasons import heard, reason, spoken
+from sgd_hf.core.reasons import Case, cases, heard, reason, spoken
 from sgd_hf.core.subgoals import parse
 from sgd_hf.corpus.build import planner_rows
 
@@ -41,6 +41,15 @@ def test_a_box_is_the_answer_to_the_last_reading():
     past = [(f"measure(wax{i})", f"the thermometer measures a temperature of {i} degrees celsius") for i in (4, -11)]
     assert reason(parse("put(wax, blue box)"), COLD, "", past) == f"-11 degrees celsius, {COLD[COLD.rindex('the wax') : -1]}"
     assert reason(parse("put(wax, red box)"), COLD, "", []) == COLD[3 : COLD.index(". ")]
+
+
+def test_the_cases_of_a_question_and_the_side_of_a_limit_that_each_is_on():
+    above, below = COLD[3 : COLD.index(". ")], COLD[COLD.rindex("the wax") : -1]
+    assert cases(COLD) == [Case(above, "red box", "wax", True, -10.5), Case(below, "blue box", "wax", False, -10.5)]
+    melting = "if the melting point of solid tin is above 50 degrees celsius, focus on the red box."
+    assert [(case.subject, case.above, case.limit, case.by_focus) for case in cases(melting)] == [("solid tin", True, 50.0, True)]
+    assert [(case.box, case.subject, case.by_focus) for case in cases(BOXES)] == [("red box", "", False), ("green box", "", False)]
+    assert cases("find a plant. then, move it to the red box in the kitchen.") == []
 
 
 @pytest.mark.parametrize(

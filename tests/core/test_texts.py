@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import gold_paths
 
-from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, flatten, rejected, room, sights, sought, things
+from sgd_hf.core.texts import NOT_ACCEPTED, ROOMS, carried, first_of_all, flatten, rejected, room, sights, sought, things
 
 LOOKS = sorted({look for gold in gold_paths() for look in (gold.look, *(step.look for step in gold.steps))})
 KITCHEN = (
@@ -100,3 +100,19 @@ def test_a_task_that_says_what_to_focus_on_means_nothing_else(task, right, wrong
 )
 def test_a_task_that_leaves_the_focus_open_may_mean_anything(task):
     assert sought("giant tortoise", task)
+
+
+@pytest.mark.parametrize(
+    "task, names",
+    [
+        (
+            "first, focus on the thermometer. next, focus on the solid unknown substance c. if it",
+            ["thermometer", "solid unknown substance c"],
+        ),
+        ("first, focus on the red light bulb. then, create a circuit that powers it on.", ["red light bulb"]),
+        ("first, focus on the thing. then, move it to the red box. first, focus on a seed.", []),
+        ("when you are done, focus on the green paint.", []),
+    ],
+)
+def test_what_is_focused_on_first_is_what_a_task_says_by_name(task, names):
+    assert first_of_all(task) == names

@@ -10,6 +10,8 @@ from sgd_hf.core.records import Episode, to_row
 from sgd_hf.core.store import Store
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.evaluation.arms import ARMS, arm
+from sgd_hf.evaluation.rollouts import _config
+from sgd_hf.scienceworld.protocols import protocol
 
 
 def actions(made, episode, gold, most=300):
@@ -70,10 +72,12 @@ def test_do_nothing_waits(golds):
 @pytest.mark.slow
 def test_agents_arms_say_what_they_are_made_of(run):
     made = arm("hierarchical", run)
-    assert set(made.modules) == {"planner", "executor"} and made.origin["teacher"] == "rules"
-    assert made.origin["planner"] == made.modules["planner"].digest != made.origin["executor"]
+    said = _config(protocol("smoke"), made, 0)
+    assert set(made.modules) == {"planner", "executor"} and said["teacher"] == "rules"
+    assert said["planner"] == made.modules["planner"].digest != said["executor"]
     made = arm("flat", run / "flat")
-    assert made.origin["flat"] == made.modules["flat"].digest and made.origin["agent"] == "flat"
+    said = _config(protocol("smoke"), made, 0)
+    assert said["flat"] == made.modules["flat"].digest and said["agent"] == "flat"
 
 
 @pytest.mark.slow

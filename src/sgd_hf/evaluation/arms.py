@@ -52,7 +52,7 @@ Cut = Sequence[tuple[str, tuple[str, ...]]]
 @dataclass
 class Arm:
     """``begin(episode, description, look, inventory)`` gives a transcript and a policy; ``modules`` its decoders by
-    name; ``origin`` says in the manifest what it was made of; ``seed`` that of sampling; ``known`` are the keys of the
+    name; ``origin`` says in the manifest what else it was made of; ``seed`` that of sampling; ``known`` are the keys of the
     episodes that it can play, None for all."""
 
     name: str
@@ -140,7 +140,7 @@ def _agent(
             return transcript, guided(transcript, _own(cuts, episode), plan)
         return agent.policy(description, look, inventory, plan, every_step=name == "every-step")
 
-    origin = {"agent": source_name(source), "teacher": agent.config.teacher, **{module: modules[module].digest for module in needed}}
+    origin = {"agent": source_name(source), "teacher": agent.config.teacher}
     usual = asdict(Patience())
     if other := {key: value for key, value in agent.config.patience.items() if value != usual.get(key)}:
         origin["patience"] = other
@@ -159,7 +159,7 @@ def _flat(source: str | Path, seed: int, decoding: Decoding, load: Load | None) 
         transcript = compose(description, State(look, inventory), said["budget"])
         return transcript, flat(transcript, Patience())
 
-    origin = {"agent": source_name(source), "teacher": said["teacher"], "flat": decoder.digest}
+    origin = {"agent": source_name(source), "teacher": said["teacher"]}
     return Arm("flat" + decoding.text, begin, {"flat": decoder}, origin, seed)
 
 

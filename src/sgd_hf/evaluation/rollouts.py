@@ -173,4 +173,5 @@ def shape(protocol: Protocol) -> dict[str, Any]:
 
 
 def _config(protocol: Protocol, arm: Arm, seed: int) -> dict[str, Any]:
-    return {"protocol": shape(protocol), "arm": arm.name, **arm.origin, "seed": seed, **provenance()}
+    digests = {name: module.digest for name, module in arm.modules.items()}  # seconds each, which only who stores a score needs
+    return {"protocol": shape(protocol), "arm": arm.name, **arm.origin, **digests, "seed": seed, **provenance()}

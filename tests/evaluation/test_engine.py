@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from recorded import gold_paths
+from said import Said
 
 from sgd_hf.agent.policy import Act, Ask
 from sgd_hf.core.errors import InputError, StoreError
@@ -212,13 +213,12 @@ def test_a_rollout_says_what_was_there_first_and_how_often_the_planner_said_noth
         for _ in answers:
             yield Ask("planner", [])
 
-    class Said:
-        def advance(self, writings):
-            for writing in writings:
-                writing.answer = answers[len(asked.append(0) or asked) - 1]
-
-    asked = []
-    made = Arm("asking", lambda episode, d, look, inventory: (Transcript(d, State(look, inventory)), policy()), {"planner": Said()})
+    said = iter(answers)
+    made = Arm(
+        "asking",
+        lambda episode, d, look, inventory: (Transcript(d, State(look, inventory)), policy()),
+        {"planner": Said(lambda ask: next(said))},
+    )
     [found] = play_all(SHORT[:1], made, RECORDED, 1)
     assert (found.look, found.inventory, found.description) == (path.look, path.inventory, path.description)
     assert (found.planned, found.unusable) == (3, 2)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from said import Said
 
 from sgd_hf.agent.policy import guided
 from sgd_hf.core.prompts import State, Transcript
@@ -26,16 +27,6 @@ from sgd_hf.scienceworld.tasks import episode
 HARNESS = Path(__file__).parents[1] / "harness"
 
 
-class Scripted:
-    """A planner that knows its answers."""
-
-    def __init__(self, answers):
-        self.left = list(answers)
-
-    def write(self, ask, slot=0, draw=None):
-        return self.left.pop(0)
-
-
 def guided_arm(annotation):
     """A planner that says what the annotation says, carried out by the gold path: real sub-goals, no model."""
     gold = annotation.gold
@@ -45,7 +36,8 @@ def guided_arm(annotation):
         transcript = Transcript(description, State(look, inventory))
         return transcript, guided(transcript, segments)
 
-    return Arm("hierarchical", begin, {"planner": Scripted(subgoal for subgoal, _ in segments)})
+    said = iter(subgoal for subgoal, _ in segments)
+    return Arm("hierarchical", begin, {"planner": Said(lambda ask: next(said))})
 
 
 def running(pid):

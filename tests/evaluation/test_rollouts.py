@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from said import Said
 
 from sgd_hf.agent.policy import Act, Ask, Reply, Valid
 from sgd_hf.core.errors import InputError, StoreError
@@ -165,10 +166,6 @@ def test_rollouts_replay_to_their_score(gold_folder):
     """Contract 6, for a policy that asks a model and answers every kind of reply."""
     protocol = recorded(gold_folder, 3, limit=12)
 
-    class Model:
-        def write(self, ask, **_):
-            return ask.among[0] if ask.among else "open door"
-
     def policy(episode):
         for number in range(10):
             text = yield Ask("flat", [{"role": "user", "content": str(number)}])
@@ -176,7 +173,7 @@ def test_rollouts_replay_to_their_score(gold_folder):
             assert isinstance(reply, Reply) and reply.look.startswith("This ")
 
     tested = acting("test", policy)
-    tested.modules["flat"] = Model()
+    tested.modules["flat"] = Said(lambda ask: ask.among[0] if ask.among else "open door")
     with ScienceWorld() as env:
         for rollout in play_all(protocol.episodes, tested, protocol, 2):
             _, steps = play(env, rollout.episode, [step.action for step in rollout.steps])
@@ -209,10 +206,9 @@ def test_an_episode_that_a_limit_ended_is_stored_before_the_model_writes_for_ano
             flights.append(self)
             super().__post_init__()
 
-    class Model:
-        def write(self, ask, **_):
-            waiting.extend(flight.episode for flight in flights if flight.rollout and flight.rollout not in stored)
-            return "wait1"
+    def answer(ask):
+        waiting.extend(flight.episode for flight in flights if flight.rollout and flight.rollout not in stored)
+        return "wait1"
 
     def policy(episode):
         while True:
@@ -221,7 +217,7 @@ def test_an_episode_that_a_limit_ended_is_stored_before_the_model_writes_for_ano
     monkeypatch.setattr(module, "Flight", Seen)
     waiting = []
     tested = acting("test", policy)
-    tested.modules["flat"] = Model()
+    tested.modules["flat"] = Said(answer)
     for rollout in play_all(protocol.episodes, tested, protocol, 3):
         stored.append(rollout)
     assert len(stored) == 6 and {rollout.stop for rollout in stored} == {"move_limit"} and not waiting

@@ -68,6 +68,7 @@ def seconds(agent: SubgoalAgent, episodes: list[Rollout], beside: int) -> tuple[
             if recorded.writing is None:
                 parted |= {rollout.key} if recorded.parted else set()
                 del under_way[slot]
+                print(f"{beside} at a time: {rollout.key}, {spent:.1f} s so far", flush=True)
     return spent, parted
 
 

@@ -1,14 +1,14 @@
 """When a task's question can be answered, and when it has to be.
 
-Guarantee: what is said here is read off the task and what was done and measured; which answer is right is said by nobody but the
-planner, and where nothing was measured it says so unheard.
+Guarantee: what is said here is read off the task and what was done and measured. Which answer is right the planner says; here is only
+said what a measurement speaks against.
 """
 
 import re
 
 from sgd_hf.core.prompts import Transcript
 from sgd_hf.core.reasons import Case, cases, spoken
-from sgd_hf.core.subgoals import Subgoal
+from sgd_hf.core.subgoals import Subgoal, parse
 from sgd_hf.core.texts import TEMPERATURE, TICKS, first_of_all, flatten
 
 LATE = 60
@@ -31,7 +31,7 @@ def case(subgoal: Subgoal, transcript: Transcript) -> Case | None:
 
 def due(transcript: Transcript) -> str:
     """What has to be focused on before an answer and was not yet; empty if nothing."""
-    focused = [past.subgoal.removeprefix("focus_on(").removesuffix(")") for past in transcript.past]
+    focused = [done.args[0] for done in (parse(past.subgoal) for past in transcript.past) if done.verb == "focus_on"]
     return next((name for name in first_of_all(flatten(transcript.task).lower()) if not any(_same(done, name) for done in focused)), "")
 
 

@@ -58,6 +58,14 @@ class Part:
     known: int
     first: int
     count: int
+    masks: dict[int | None, torch.Tensor | None] = field(default_factory=dict)
+    """by window: the same in every layer that has it"""
+
+    def seen(self, window: int | None, device: torch.device) -> torch.Tensor | None:
+        """`mask`, made once a pass."""
+        if window not in self.masks:
+            self.masks[window] = self.mask(window, device)
+        return self.masks[window]
 
     def mask(self, window: int | None, device: torch.device) -> torch.Tensor | None:
         """Which keys (known + count) each token (count) sees; None where it is all, or the lower half of a square."""
@@ -90,7 +98,7 @@ def _attend(module: Any, query: torch.Tensor, key: Any, value: Any, attention_ma
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     window = options.get("sliding_window")
     heard = [
-        sdpa_attention_forward(module, query[:, :, mine], *kept, part.mask(window, query.device), **options)[0] for part, mine, kept in key
+        sdpa_attention_forward(module, query[:, :, mine], *kept, part.seen(window, query.device), **options)[0] for part, mine, kept in key
     ]
     return torch.cat(heard, dim=1), None
 

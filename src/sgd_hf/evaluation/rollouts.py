@@ -3,8 +3,9 @@
 Guarantee: each episode of the protocol gives exactly one `Rollout`, stored the moment it ends; a killed
 evaluation continues with the episodes that are owed. A simulator that dies or hangs costs its episode one more
 try, then the episode is a row with ``stop == "error"``. While one episode waits for its simulator, the model
-writes for the others, and for all of them in one pass over its weights. Of a sharded evaluation each shard plays its share into a folder of its own, and the same call
-without a shard merges them, plays what is still owed, and gives the rows that one run would have given.
+writes for the others, and for all of them in one pass over its weights. Of a sharded evaluation each shard plays its
+share into a folder of its own, and the same call without a shard merges them, plays what is still owed, and gives the
+rows that one run would have given.
 """
 
 import time

@@ -21,6 +21,7 @@ import torch
 from transformers import DynamicCache
 from transformers.utils import logging
 
+from sgd_hf.agent.beams import search
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing, branches, write_out
 from sgd_hf.agent.loading import load
 from sgd_hf.agent.policy import Ask
@@ -231,36 +232,9 @@ class Decoder:
             written.append(token)
 
     def _widest(self, prompt: list[int], slot: int, barred: list[int]) -> Course:
-        """Beam search: of the answers that end, the one with the highest mean log-probability a token, end mark included; where
-        none does within the limit, what is likeliest so far."""
-        width = self.decoding.beams
         logits = yield Feed(prompt, slot)
         logits[0, barred] = -torch.inf
-        likely = logits.log_softmax(-1)
-        cache = self._reader.cache(slot)
-        cache.batch_repeat_interleave(width)
-        running: list[tuple[float, list[int]]] = [(0.0, [])]
-        ended: list[tuple[float, list[int]]] = []
-        while True:
-            totals = likely + torch.tensor([[total] for total, _ in running], device=likely.device)
-            best = totals.flatten().topk(2 * width)
-            grown, rows = [], []
-            for rank, (total, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-                row, token = divmod(place, totals.shape[1])
-                written = running[row][1]
-                if token != self._stop:
-                    grown.append((total, [*written, token]))
-                    rows.append(row)
-                elif rank < width:
-                    ended.append((total / (len(written) + 1), written))
-            running, rows = grown[:width], rows[:width]
-            ended = sorted(ended, reverse=True)[:width]
-            total, written = running[0]
-            if len(written) == MAX_NEW_TOKENS or len(ended) == width and ended[-1][0] >= total / len(written):
-                return ended[0][1] if ended else written
-            cache.reorder_cache(torch.tensor(rows, device=likely.device))
-            new = torch.tensor([[written[-1]] for _, written in running], device=likely.device)
-            likely = self.model(new, cache=cache, use_cache=True).logits[:, -1].float().log_softmax(-1)
+        return search(self.model, self._reader.cache(slot), logits.log_softmax(-1), self.decoding.beams, self._stop)
 
     def _batch(self, prompts: list[list[int]], rules: list[Rule | None]) -> list[list[int]]:
         """What each prompt is answered with under its rule. A row that has ended is fed its end mark until all have."""

@@ -207,3 +207,26 @@ def test_the_manifest_says_what_made_the_rows(tmp_path):
     assert {"python", "datasets", "scienceworld"} <= set(manifest["versions"])
     assert not list((tmp_path / "a").glob("*.part"))
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
+
+
+def test_a_folder_that_is_refused_is_left_as_it_was(tmp_path):
+    (tmp_path / ".lock").write_text("of another program")
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StoreError, match="not of an sgd stage"), Store(tmp_path, "collect", CONFIG):
+        pass
+    assert (tmp_path / ".lock").read_text() == "of another program"
+
+
+def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(module.fcntl, "flock", missing)
+    with pytest.raises(StoreError, match=r"cannot be locked .*not implemented"), Store(tmp_path, "collect", CONFIG):
+        pass
+
+
+def test_a_manifest_without_a_configuration_is_damaged(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"stage": "collect", "format": 1}')
+    with pytest.raises(StoreError, match="damaged"), Store(tmp_path, "collect", CONFIG):
+        pass

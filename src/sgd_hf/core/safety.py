@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import CheckpointError
+from sgd_hf.core.store import LOCK
 
 CHECKPOINT = (
     "config.json", "generation_config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json",
@@ -22,7 +23,7 @@ CHECKPOINT = (
 """the files of one module: causal, encoder-decoder, or a LoRA adapter"""
 HUB = ("README.md", ".gitattributes", ".eval_results/*.yaml")
 """what a repository on the Hub has beside its content"""
-STAGE = ("manifest.json",)
+STAGE = ("manifest.json", LOCK)
 """what `sgd train` leaves beside a checkpoint"""
 
 _RUNS = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".so", ".py", ".pyc")

@@ -21,11 +21,12 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sgd_hf.core.errors import StoreError
 
 FORMAT = 1
+LOCK = ".lock"
 
 
 class Journal:
@@ -79,13 +80,7 @@ class Store:
         self.config = json.loads(json.dumps(config))
 
     def __enter__(self) -> "Store":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / ".lock", "w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise StoreError(f"{self.folder} is being written by another sgd process; wait for it or choose another --out.") from None
+        self._lock = lock(self.folder)
         try:
             self._open()
         except BaseException:
@@ -114,7 +109,7 @@ class Store:
             if then and "summary" not in manifest and (now := versions().get("commit", then)) not in then.split("+"):
                 manifest["versions"]["commit"] = f"{then}+{now}"  # rows of both will be there
                 write_json(path, manifest)
-        elif any(p.name not in (".lock", "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):
+        elif any(p.name not in (LOCK, "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
             manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
@@ -153,6 +148,21 @@ class Store:
         write_json(self.folder / "manifest.json", self.manifest)
 
 
+def lock(folder: Path) -> IO[str]:
+    """Make a folder and be the one process that writes into it, until the file that is returned is closed, or this process
+    ends in whatever way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = open(folder / LOCK, "a")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        if isinstance(error, BlockingIOError):
+            raise StoreError(f"{folder} is being written by another sgd process; wait for it or choose another --out.") from None
+        raise StoreError(f"{folder} cannot be locked against other processes ({error.strerror}); choose another --out.") from None
+    return held
+
+
 def shard_folder(out: str | Path, shard: tuple[int, int] | None) -> Path:
     """Where the share ``(i, n)`` of a stage that fills ``out`` is written; ``out`` itself for None."""
     return Path(out) / "shard-{}-of-{}".format(*shard) if shard else Path(out)
@@ -167,7 +177,7 @@ def read_manifest(folder: str | Path, stage: str, complete: bool = False) -> dic
         )
     try:
         manifest = json.loads(path.read_text())
-        found, form = manifest["stage"], manifest["format"]
+        found, form, _ = manifest["stage"], manifest["format"], manifest["config"]
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path} is damaged; restore it or run the stage again into another folder.") from None
     if found != stage:

@@ -4,6 +4,7 @@ Guarantee: every row and every figure is computed from the simulator's frozen ta
 data set's own files; the same input gives the same bytes.
 """
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,9 @@ def _write(folder: Path, config: str, split: str, rows: list[dict[str, Any]], sc
     pyarrow.parquet.write_table(
         pyarrow.Table.from_pylist(rows, schema=schema.arrow_schema), path, compression="zstd", write_page_index=True
     )
-    return {"split": split, "path": f"{config}/{split}.parquet"}
+    # As `sgd build` names its files, and for its reason: no cache answers with what stood here before.
+    path = path.rename(path.with_stem(f"{split}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"))
+    return {"split": split, "path": f"{config}/{path.name}"}
 
 
 def _trace(rollout: Rollout) -> Iterator[dict[str, Any]]:

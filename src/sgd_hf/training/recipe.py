@@ -96,6 +96,8 @@ def read_recipe(path: Path, data: str, out: Path, changes: dict[str, Any] | None
     student = Student(**{key: value for key, value in keys.items() if key in own} | _lora(path, keys))
     if bool(student.model) == bool(student.scratch):
         raise InputError(f"{path} must give either `model` (a checkpoint) or `scratch` (a configuration), and not both.")
+    if student.scratch and student.lora:
+        raise InputError(f"{path} gives `lora` for a model from scratch, whose frozen weights nobody would keep; leave it out.")
     for key in ("lora", "compile_layers"):
         if getattr(student, key) and student.trainer == "seq2seq":
             raise InputError(f"{path} gives `{key}`, which is of the trainer sft; leave it out.")

@@ -80,13 +80,30 @@ def test_modules_of_different_data_are_refused(tmp_path, change):
         SubgoalAgent.from_pretrained(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"planner": 1, "teapot": 2}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "[]",
+        "{}",
+        '{"planner": 1, "teapot": 2}',
+        '{"planner": null, "executor": null}',
+        '{"planner": {"path": "a"}, "executor": {"path": "b"}}',
+    ],
+)
 def test_a_folder_that_is_no_agent_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(CheckpointError) as refused:
         SubgoalAgent.from_pretrained(str(tmp_path))
     assert "\n" not in str(refused.value)
+
+
+def test_a_module_that_does_not_say_what_it_is_for_is_refused(folder):
+    (folder / "planner" / "sgd.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"sgd\.json is damaged"):
+        SubgoalAgent.from_pretrained(folder)
 
 
 def test_a_missing_folder_is_refused(tmp_path):

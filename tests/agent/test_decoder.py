@@ -175,7 +175,7 @@ def test_a_damaged_file_is_refused(saved, name, content):
     refused(saved)
 
 
-def test_an_encoder_decoder_is_refused(saved):
+def test_weights_of_another_architecture_are_refused(saved):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(config | {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}))
     refused(saved)

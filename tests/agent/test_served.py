@@ -16,7 +16,7 @@ from sgd_hf.agent.decoder import Decoder
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding
 from sgd_hf.agent.policy import Ask
 from sgd_hf.agent.served import Served, backend
-from sgd_hf.core.errors import InputError, ServerError
+from sgd_hf.core.errors import CheckpointError, InputError, ServerError
 from sgd_hf.corpus.serving import vllm_home
 
 ACTIONS = ("pick up metal pot", "pick up thermometer", "pick up thermometer in cupboard")
@@ -179,6 +179,13 @@ def test_a_beam_search_is_refused_and_a_server_that_is_gone_is_one_sentence(stub
         lost.write_many([Ask("flat", messages) for messages in PROMPTS])
     lost.close()
     assert str(raised.value).count("\n") == 0
+
+
+def test_what_is_no_checkpoint_is_one_sentence(tmp_path):
+    for source in (tmp_path, tmp_path / "planner" / "checkpoint-9", "nowhere"):
+        with backend("vllm") as load, pytest.raises(CheckpointError, match="is not a checkpoint that can be loaded") as raised:
+            load(source, None, GREEDY)
+        assert str(raised.value).count("\n") == 0
 
 
 def test_transformers_is_the_default_and_a_server_goes_with_its_context(monkeypatch, stub, model, tokenizer, tmp_path):

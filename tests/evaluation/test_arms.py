@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sgd_hf.agent.decoding import Decoding
 from sgd_hf.agent.policy import Act, Valid
 from sgd_hf.core.errors import CheckpointError, InputError, StoreError
 from sgd_hf.core.records import Episode, to_row
@@ -72,11 +73,11 @@ def test_do_nothing_waits(golds):
 @pytest.mark.slow
 def test_agents_arms_say_what_they_are_made_of(run):
     made = arm("hierarchical", run)
-    said = _config(protocol("smoke"), made, 0)
+    said = _config(protocol("smoke"), made)
     assert set(made.modules) == {"planner", "executor"} and said["teacher"] == "rules"
     assert said["planner"] == made.modules["planner"].digest != said["executor"]
     made = arm("flat", run / "flat")
-    said = _config(protocol("smoke"), made, 0)
+    said = _config(protocol("smoke"), made)
     assert said["flat"] == made.modules["flat"].digest and said["agent"] == "flat"
 
 
@@ -84,6 +85,23 @@ def test_agents_arms_say_what_they_are_made_of(run):
 def test_a_checkpoint_of_another_role_is_refused_as_flat(run):
     with pytest.raises(CheckpointError, match="planner"):
         arm("flat", run / "planner")
+
+
+@pytest.mark.parametrize("name", ["nearest", "oracle", "random-valid", "do-nothing", "flat"])
+def test_what_an_arm_has_no_use_for_is_said(name, tmp_path):
+    given = {"agent": "a", "gold": tmp_path, "annotations": tmp_path, "decoding": Decoding(beams=5)}
+    used = {"agent", "decoding"} if name == "flat" else {"gold"} if name in ("nearest", "oracle") else set()
+    for key in given.keys() - used:
+        with pytest.raises(InputError, match=f"The arm {name} has no use for --"):
+            arm(name, **{key: given[key]})
+
+
+def test_noise_needs_another_sub_goal(run, tmp_path):
+    with Store(tmp_path / "cut", "annotate", {"teacher": "rules"}) as store:
+        store.finish({"accepted": 0})
+    with pytest.raises(InputError, match="fewer than two different sub-goals"):
+        arm("hierarchical", run, annotations=tmp_path / "cut", noise=0.5)
+    arm("hierarchical", run, annotations=tmp_path / "cut")
 
 
 def test_what_an_arm_lacks_is_said(gold_folder, tmp_path):

@@ -112,6 +112,7 @@ def test_two_arms_in_one_run_are_refused():
 
 def folder(path, scores, arm="flat", digest="aaaaaaaaaaaa", **origin):
     config = {"protocol": {"name": "p", "digest": digest, "limit": 100, "patience": 50}, "arm": arm, **origin}
+    config = {"simulator": "s", "jar": "j", "jvm": "-v"} | config
     with Store(path, "evaluate", config) as store:
         for rollout in run(scores, arm):
             store.append(rollout.key, to_row(rollout))
@@ -136,6 +137,12 @@ def test_the_verb_refuses_another_protocol_in_one_sentence(tmp_path, sgd):
     assert code == 2 and said.count("\n") == 1 and "aaaaaaaaaaaa" in said and "bbbbbbbbbbbb" in said
 
 
+def test_the_verb_refuses_another_simulator_in_one_sentence(tmp_path, sgd):
+    old, other = folder(tmp_path / "old", OLD), folder(tmp_path / "other", OLD, jar="another")
+    code, said = sgd("compare", old, other)
+    assert code == 2 and said.count("\n") == 1 and "different simulators" in said
+
+
 def test_a_leaderboard_ranks_by_macro_mean_and_says_what_a_run_was_made_of(tmp_path):
     worse, old = folder(tmp_path / "worse", WORSE), folder(tmp_path / "old", OLD, agent="mine", planner="1234")
     [table] = leaderboard([worse, old])
@@ -157,9 +164,10 @@ def test_protocols_are_ranked_apart_under_one_warning(tmp_path):
 
 
 def test_runs_are_named_from_the_folder_that_they_share(tmp_path, monkeypatch):
-    one, two = (folder(tmp_path / "a-long-way-down" / "evaluations" / name, OLD) for name in ("one", "two"))
+    once = {(task, 0): 60 for task in NAMES}
+    one, two = (folder(tmp_path / "a-long-way-down" / "evaluations" / name, once) for name in ("one", "two"))
     monkeypatch.chdir(one)
     console = Console(record=True, width=80, file=open("/dev/null", "w"))
     print_leaderboard(leaderboard([Path("."), two]), console)
     table = console.export_text()
-    assert "\n1 one " in table and "\n2 two " in table and "61.5–" not in table, "an interval of one episode a task is none"
+    assert "\n1 one " in table and "\n2 two " in table and "60.0–" not in table, "an interval of one episode a task is none"

@@ -1,5 +1,8 @@
 """A planner is asked at every state of the gold paths, in the words of its training rows, and judged by the grammar."""
 
+import json
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,10 +51,10 @@ def against(cut, tmp_path):
     modules = {name: {"source": name, "revision": None} for name in ("planner", "executor")}
     SubgoalAgent({**modules, "prompt_version": PROMPT_VERSION}).save_pretrained(tmp_path / "agent")
 
-    def found(answers, folder="out", digest="said"):
+    def found(answers, folder="out", digest="said", annotations=cut[0]):
         planner = Said(answers)
         planner.digest = digest
-        return match(tmp_path / folder, cut[0], tmp_path / "agent", load=lambda *_: planner), planner.asked
+        return match(tmp_path / folder, annotations, tmp_path / "agent", load=lambda *_: planner), planner.asked
 
     return found
 
@@ -78,6 +81,13 @@ def test_what_was_answered_is_not_asked_again_and_another_planner_is_refused(cut
     assert again == found and sorted(rest) == sorted(asked[3:])
     with pytest.raises(StoreError, match="planner"):
         against(cut[1].__getitem__, digest="other")
+    path = tmp_path / "cut" / "manifest.json"
+    shutil.copytree(cut[0], path.parent)
+    manifest = json.loads(path.read_text())
+    manifest["summary"]["subgoals"] = 1  # the same teacher cut once more, of the same configuration
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match="annotations"):
+        against(cut[1].__getitem__, annotations=path.parent)
     assert read_manifest(tmp_path / "out", "match", complete=True)
 
 

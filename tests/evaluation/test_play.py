@@ -19,7 +19,7 @@ from sgd_hf.core.prompts import State, Transcript
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
 from sgd_hf.core.texts import flatten
 from sgd_hf.evaluation.arms import Arm, arm
-from sgd_hf.evaluation.play import INTERRUPTED, frames, groups, outcome, protocol, story, watch
+from sgd_hf.evaluation.play import INTERRUPTED, Frame, frames, groups, outcome, protocol, story, watch
 from sgd_hf.evaluation.report import write_replay
 from sgd_hf.evaluation.rollouts import play_all
 from sgd_hf.scienceworld.tasks import episode
@@ -144,6 +144,15 @@ def test_the_terminal_shows_an_episode_and_its_outcome(annotations):
     assert said.count("● ") == len(short.segments) and outcome(ended) in said and short.gold.description.split(".")[0] in said
     assert float(re.search(r"First action on screen after ([\d.]+) s", said)[1]) < 60
     assert all(said.count(line.plain) for line in story(ended))
+
+
+def test_a_simulator_that_dies_at_once_does_not_hide_the_task(monkeypatch):
+    shown = [Frame(rollout(retries=1, steps=(), subgoals=()), "simulator"), Frame(rollout(retries=1), "")]
+    monkeypatch.setattr("sgd_hf.evaluation.play.frames", lambda *_: (frame for frame in shown))
+    console = Console(record=True, width=200, file=open(os.devnull, "w"))
+    watch(Arm("flat", None), rollout().episode, console, 0.0)
+    said = console.export_text()
+    assert said.count("The simulator died") == 1 and said.count(rollout().description) == 1
 
 
 @pytest.mark.slow

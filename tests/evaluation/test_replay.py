@@ -7,7 +7,7 @@ import pytest
 from recorded import gold_paths
 
 from sgd_hf.agent.policy import Act, Valid
-from sgd_hf.core.errors import InputError, SimulatorError, StoreError
+from sgd_hf.core.errors import CheckpointError, InputError, SimulatorError, StoreError
 from sgd_hf.core.store import write_json
 from sgd_hf.evaluation import replay as module
 from sgd_hf.evaluation.arms import Arm, arm
@@ -108,6 +108,21 @@ def test_a_number_of_a_release_that_its_rollouts_do_not_give_is_named(played, tm
 def test_a_run_with_results_is_no_release(tmp_path):
     write_json(tmp_path / "results.json", {"arms": {}, "protocol": {}, "simulator": {}})
     with pytest.raises(StoreError, match="no rollouts"):
+        replay(tmp_path)
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"protocol": {}, "simulator": {}, "arms": []}'])
+def test_damaged_results_are_one_sentence(tmp_path, damaged):
+    (tmp_path / "results.json").write_text(damaged)
+    with pytest.raises((CheckpointError, StoreError), match=r"results\.json"):
+        replay(tmp_path)
+
+
+def test_a_torn_table_is_one_sentence(tmp_path):
+    write_json(tmp_path / "results.json", {"arms": {}, "protocol": {}, "simulator": {}})
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "test.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(StoreError, match="is damaged"):
         replay(tmp_path)
 
 

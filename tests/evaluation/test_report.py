@@ -238,6 +238,11 @@ def test_the_verdict_does_not_flatter():
     said = verdict(arms)
     assert "below nearest (90.0)" in said and "level with random-valid (10.0, intervals overlap)" in said
     assert "what chance did is not known" in said
+    close = summarise(
+        [rollout(name, scores=(60 + 10 * v + won,), variation=v) for name, won in (("hierarchical", 2), ("flat", 0)) for v in range(3)]
+    )
+    assert "above flat (70.0, intervals overlap)" in verdict(close)
+    assert "above flat (70.0; on the same episodes +2.0, 95 % +1.0 to +3.0)" in verdict(close, {"difference": 2, "interval": [1, 3]})
     spread = summarise([rollout(scores=(value,), variation=value) for value in (10, 90)])
     assert "chance" not in verdict(spread)
     assert verdict({k: v for k, v in arms.items() if k != "hierarchical"}) == ""

@@ -16,7 +16,7 @@ from sgd_hf.scienceworld.protocols import protocol
 
 def evaluated(folder, name, score=50, of="smoke", seed=0, **origin):
     made = protocol(of)
-    with Store(folder, STAGE, _config(made, Arm(name, None, origin=origin), seed)) as store:
+    with Store(folder, STAGE, _config(made, Arm(name, None, origin=origin, seed=seed))) as store:
         for number, episode in enumerate(made.episodes):
             step = Step("wait", "You wait.", "", "", score, 1, False)
             rollout = Rollout(episode, name, "Your task", (step,), (), max(score, 0), score, max(score, number), "no_progress", 0, 0)
@@ -56,6 +56,21 @@ def test_protocols_never_meet(tmp_path):
     assert "smoke" in str(refused.value) and "quickstart" in str(refused.value)
 
 
+def test_simulators_never_meet(tmp_path):
+    folders = [evaluated(tmp_path / name, name) for name in ("oracle", "nearest")]
+    path = folders[1] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"config": manifest["config"] | {"jar": "000"}}))
+    with pytest.raises(InputError, match="nearest were played on different simulators"):
+        gather(folders)
+
+
+def test_each_arm_says_its_seed(tmp_path):
+    folders = [evaluated(tmp_path / f"random-{seed}", "random-valid", seed=seed) for seed in (7, 0)]
+    results, _ = gather(folders)
+    assert results["seed"] == "0, 7" and {name: said["seed"] for name, said in results["origin"].items()} == {"random-7": 7, "random-0": 0}
+
+
 def test_folders_of_one_arm_go_by_their_own_names(tmp_path):
     first, second = evaluated(tmp_path / "hierarchical", "hierarchical", 70), evaluated(tmp_path / "again", "hierarchical", 40)
     flat = evaluated(tmp_path / "f", "flat", 50)
@@ -77,7 +92,7 @@ def test_a_repeat_is_paired_with_the_flat_arm_of_its_name(tmp_path):
 def test_folders_of_other_stages_and_incomplete_ones_are_refused(tmp_path, gold_folder):
     with pytest.raises(StoreError, match="sgd collect"):
         gather([gold_folder])
-    with Store(tmp_path / "a", STAGE, _config(protocol("smoke"), Arm("oracle", None), 0)):
+    with Store(tmp_path / "a", STAGE, _config(protocol("smoke"), Arm("oracle", None))):
         pass
     with pytest.raises(StoreError, match="not complete"):
         gather([tmp_path / "a"])

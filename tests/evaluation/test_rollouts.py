@@ -14,7 +14,7 @@ import pytest
 from said import Said
 
 from sgd_hf.agent.policy import Act, Ask, Reply, Valid
-from sgd_hf.core.errors import InputError, StoreError
+from sgd_hf.core.errors import InputError, SimulatorError, StoreError
 from sgd_hf.core.prompts import State, Transcript
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.evaluation import rollouts as module
@@ -133,16 +133,33 @@ def test_a_simulator_that_dies_costs_one_more_try(gold_folder, workers, monkeypa
     assert not any(worker.alive for worker in workers)
 
 
+def test_a_java_that_starts_nothing_is_no_episodes_result(gold_folder, tmp_path, monkeypatch):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\nexit 1\n")
+    java.chmod(0o755)
+    with monkeypatch.context() as patched, pytest.raises(SimulatorError, match="did not start ScienceWorld"):
+        patched.delenv("JAVA_HOME", raising=False)
+        patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        evaluate(tmp_path / "out", recorded(gold_folder, 2, limit=8), arm("do-nothing"))
+    found = evaluate(tmp_path / "out", recorded(gold_folder, 2, limit=8), arm("do-nothing"))
+    assert [rollout.stop for rollout in found] == ["move_limit"] * 2
+
+
+def test_no_simulator_is_one_sentence(gold_folder):
+    with pytest.raises(InputError, match="at least one simulator"):
+        list(play_all(recorded(gold_folder, 1).episodes, arm("do-nothing"), recorded(gold_folder, 1), 0))
+
+
 @pytest.mark.parametrize("name", ["do-nothing", "random-valid"])
 def test_baselines_are_the_same_for_a_seed(gold_folder, tmp_path, name):
     protocol = recorded(gold_folder, 3, limit=8, patience=6)
-    once = evaluate(tmp_path / "1", protocol, arm(name, seed=3), seed=3)
-    again = evaluate(tmp_path / "2", protocol, arm(name, seed=3), workers=1, seed=3)
+    once = evaluate(tmp_path / "1", protocol, arm(name, seed=3))
+    again = evaluate(tmp_path / "2", protocol, arm(name, seed=3), workers=1)
     assert timeless(once) == timeless(again)
     with pytest.raises(StoreError, match="seed"):
-        evaluate(tmp_path / "2", protocol, arm(name, seed=4), seed=4)
+        evaluate(tmp_path / "2", protocol, arm(name, seed=4))
     if name == "random-valid":
-        assert timeless(evaluate(tmp_path / "3", protocol, arm(name, seed=4), seed=4)) != timeless(once)
+        assert timeless(evaluate(tmp_path / "3", protocol, arm(name, seed=4))) != timeless(once)
 
 
 def test_every_end_has_its_name(gold_folder):

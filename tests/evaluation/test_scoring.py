@@ -4,13 +4,14 @@ import dataclasses
 import json
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
-from sgd_hf.evaluation.scoring import summarise, within
+from sgd_hf.evaluation.scoring import interval, summarise, within
 from sgd_hf.scienceworld.tasks import TASKS, episode
 
 NAMES = ("find-plant", "use-thermometer", "boil", "grow-fruit")
@@ -118,6 +119,13 @@ def test_the_interval_resamples_within_tasks_only():
     mixed = [rollout("boil", v, 100 * (v % 2)) for v in range(10)]
     low, high = summarise(mixed)["flat"]["interval"]
     assert 10 <= low < 40 and 60 < high <= 90, "ten coin flips: 50 ± 31"
+
+
+def test_an_interval_of_three_episodes_a_task_is_wide_enough():
+    """Nominal 95 %; n draws of n would hold the mean in fewer than 90 of 100 cases."""
+    chance = np.random.default_rng(0)
+    bounds = [interval(chance.normal(size=(30, 3)).tolist(), seed, 500) for seed in range(300)]
+    assert 0.91 <= np.mean([low <= 0 <= high for low, high in bounds]) <= 0.98
 
 
 def test_another_seed_draws_other_samples():

@@ -47,6 +47,8 @@ class AgentConfig:
     def __post_init__(self) -> None:
         Patience(**self.patience)  # neither takes a word that it does not know
         Decoding(**self.decoding)
+        if not self.planner or any(set(module) != {"source", "revision"} for module in (*self.modules.values(), self.executor)):
+            raise TypeError("each module has a source and a revision")
 
     @property
     def modules(self) -> dict[str, dict[str, Any]]:
@@ -166,6 +168,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def purpose(checkpoint: Path, role: str) -> dict[str, Any]:
     """What a checkpoint's ``sgd.json`` says; `CheckpointError` where it was trained for another role."""
     said = read_json(checkpoint / "sgd.json")
+    if not {"role", "prompt_version", "budget", "teacher"} <= said.keys():
+        raise CheckpointError(f"{checkpoint / 'sgd.json'} is damaged; give a folder that `sgd train` wrote.")
     if said["role"] != role:
         raise CheckpointError(f"{checkpoint} was trained as {said['role']} and the {role} is needed here; give the folder of a {role}.")
     return said

@@ -10,6 +10,7 @@ does there.
 A restricted answer (`among`) is one of the given strings, decoded greedily token by token along their trie.
 """
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Generator, Sequence
@@ -103,49 +104,44 @@ class Decoder:
         for writing, logits in zip(reading, self._reader.read([writing.awaits for writing in reading]) if reading else [], strict=True):
             _go_on(writing, logits)
 
-    def _course(self, writing: Writing) -> Generator[Feed, torch.Tensor, str]:
+    def _course(self, writing: Writing) -> Generator[Feed, torch.Tensor, None]:
         ask, slot, prompt = writing.ask, writing.slot, self._prompt(writing.ask.messages)
-        if ask.among:
-            return self._said((yield from self._along(self._paths(ask.among), prompt, slot)))
-        if ask.pattern:
-            return self._said((yield from self._free(prompt, slot, self._matching_rule(ask.pattern), [])))
-        question, barred = ask.messages[-1]["content"], []
-        while True:
-            if self.decoding.beams > 1:
-                written = yield from self._widest(prompt, slot, barred)
+        question = ask.messages[-1]["content"]
+        while writing.answer is None:
+            if ask.among:
+                written = yield from self._along(self._paths(ask.among), prompt, slot)
+            elif ask.pattern:
+                written = yield from self._free(prompt, slot, self._rule(writing), [])
+            elif self.decoding.beams > 1:
+                written = yield from self._widest(prompt, slot, writing.barred)
             else:
-                written = yield from self._free(prompt, slot, self._free_rule(barred, writing.draw), self._guess(question))
+                written = yield from self._free(prompt, slot, self._rule(writing), self._guess(question))
                 self._remember(question, written)
-            if not ask.never or self._said(written) != ask.never:
-                return self._said(written)
-            barred.append(written[0])
+            self._take(writing, written)
 
-    @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
         """`write` for several conversations in one batch, padded on the left; beam searches run one by one."""
-        draws = draws or [None] * len(asks)
-        if self.decoding.beams > 1:
-            return [self.write(ask) for ask in asks]
-        prompts = [self._prompt(ask.messages) for ask in asks]
+        return [self.write(ask) for ask in asks] if self.decoding.beams > 1 else self._side_by_side(asks, draws)
 
-        def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
-            return self._batch([prompts[i] for i in owed], [self._rule(asks[i], barred[i], draws[i]) for i in owed])
+    @torch.inference_mode()
+    def _side_by_side(self, asks: Sequence[Ask], draws: Sequence[Random | None]) -> list[str]:
+        writings = [Writing(ask, draw=draw) for ask, draw in zip(asks, draws or [None] * len(asks), strict=True)]
+        while owed := [writing for writing in writings if writing.answer is None]:
+            for writing, written in zip(owed, self._written(owed), strict=True):
+                self._take(writing, written)
+        return [writing.answer for writing in writings]
 
-        return self._until_allowed(asks, write)
+    def _written(self, writings: Sequence[Writing]) -> list[list[int]]:
+        """What each is answered with, read anew in one batch."""
+        return self._batch([self._prompt(writing.ask.messages) for writing in writings], [self._rule(writing) for writing in writings])
 
-    def _until_allowed(self, asks: Sequence[Ask], write: Callable[[list[int], list[list[int]]], list[list[int]]]) -> list[str]:
-        """The answers that ``write`` gives. It is called with the places of the asks that are owed one and with the first
-        tokens ruled out for each ask, one more whenever an answer is the one that is not given."""
-        barred: list[list[int]] = [[] for _ in asks]
-        answers: dict[int, str] = {}
-        while owed := [i for i in range(len(asks)) if i not in answers]:
-            for i, written in zip(owed, write(owed, barred), strict=True):
-                answer = self._said(written)
-                if asks[i].never and answer == asks[i].never:
-                    barred[i].append(written[0])
-                else:
-                    answers[i] = answer
-        return [answers[i] for i in range(len(asks))]
+    def _take(self, writing: Writing, written: list[int]) -> None:
+        """What was written is the answer, unless that is never given: then its first token is ruled out."""
+        said = self._said(written)
+        if said and said == writing.ask.never:
+            writing.barred.append(written[0])
+        else:
+            writing.answer = said
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         return self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
@@ -153,10 +149,10 @@ class Decoder:
     def _said(self, written: list[int]) -> str:
         return self.tokenizer.decode(written).strip()
 
-    def _rule(self, ask: Ask, barred: list[int], draw: Random | None) -> Rule | None:
-        if ask.among:
-            return self._along_rule(ask.among)
-        return self._matching_rule(ask.pattern) if ask.pattern else self._free_rule(barred, draw)
+    def _rule(self, writing: Writing) -> Rule | None:
+        if writing.ask.among:
+            return self._along_rule(writing.ask.among)
+        return self._matching_rule(writing.ask.pattern) if writing.ask.pattern else self._free_rule(writing.barred, writing.draw)
 
     def _free_rule(self, barred: list[int], draw: Random | None) -> Rule | None:
         """None where it is the greedy choice."""
@@ -270,10 +266,8 @@ class Decoder:
 
 
 def _go_on(writing: Writing, logits: torch.Tensor | None) -> None:
-    try:
+    with contextlib.suppress(StopIteration):  # it has its answer
         writing.awaits = writing.course.send(logits)
-    except StopIteration as done:
-        writing.answer = done.value
 
 
 def _sampled(logits: torch.Tensor, draw: Random | None) -> int:

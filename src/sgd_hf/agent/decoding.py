@@ -1,7 +1,7 @@
 """How a module's answer is chosen among what its model could write, and an answer under way."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -44,7 +44,9 @@ class Writing:
     slot: int = 0
     draw: Random | None = None
     answer: str | None = None
-    course: Generator[Any, Any, str] | None = None
+    barred: list[int] = field(default_factory=list)
+    """first tokens that are ruled out: with each of them the answer was the one that is never given"""
+    course: Generator[Any, Any, None] | None = None
     """how the module that writes it goes on"""
     awaits: Any = None
     """what has to be read for that"""

@@ -25,7 +25,7 @@ PATIENT = ("wait", "look", "examine", "use")
 @dataclass(frozen=True)
 class Ask:
     """A prompt for one module (planner, executor or flat). ``among`` restricts the answer to these strings, ``pattern``
-    to what a regular expression matches whole; ``never`` is one string that it must not be."""
+    to what a regular expression matches whole; ``never`` is one string that an answer without either must not be."""
 
     module: str
     messages: list[Message]

@@ -11,8 +11,8 @@ from random import Random
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from sgd_hf.agent.decoder import Decoder, Rule
-from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding
+from sgd_hf.agent.decoder import Decoder
+from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.prompts import as_text
 
@@ -33,33 +33,28 @@ class Seq2SeqDecoder(Decoder):
         """The answer to a conversation; see `Decoder.write`."""
         return self.write_many([ask], [draw])[0]
 
-    @torch.inference_mode()
     def write_many(self, asks: Sequence[Ask], draws: Sequence[Random | None] = ()) -> list[str]:
         """`write` for several conversations in one batch, beam searches included."""
-        draws = draws or [None] * len(asks)
+        return self._side_by_side(asks, draws)
 
-        def write(owed: list[int], barred: list[list[int]]) -> list[list[int]]:
-            wide = [i for i in owed if self.decoding.beams > 1 and not (asks[i].among or asks[i].pattern)]
-            narrow = [i for i in owed if i not in wide]
-            rules = [self._rule(asks[i], barred[i], draws[i]) for i in narrow]
-            written = self._searched([asks[i] for i in wide], [barred[i] for i in wide]) if wide else []
-            written += self._ruled([asks[i] for i in narrow], rules) if narrow else []
-            by_place = dict(zip(wide + narrow, written, strict=True))
-            return [by_place[i] for i in owed]
+    def _written(self, writings: Sequence[Writing]) -> list[list[int]]:
+        wide = [self.decoding.beams > 1 and not (writing.ask.among or writing.ask.pattern) for writing in writings]
+        searched, ruled = ([w for w, other in zip(writings, wide, strict=True) if other == kind] for kind in (True, False))
+        written = {True: iter(self._searched(searched) if searched else ()), False: iter(self._ruled(ruled) if ruled else ())}
+        return [next(written[kind]) for kind in wide]
 
-        return self._until_allowed(asks, write)
-
-    def _searched(self, asks: list[Ask], barred: list[list[int]]) -> list[list[int]]:
+    def _searched(self, writings: list[Writing]) -> list[list[int]]:
         """Beam search by mean log-probability a token, with some first tokens ruled out."""
         width = self.decoding.beams
 
         def bar(row: int, logits: torch.Tensor, so_far: list[int]) -> torch.Tensor:
-            return logits if so_far else _filled(logits, barred[row // width], -torch.inf)
+            return logits if so_far else _filled(logits, writings[row // width].barred, -torch.inf)
 
-        return self._generate(asks, bar, num_beams=width, length_penalty=1.0)
+        return self._generate(writings, bar, num_beams=width, length_penalty=1.0)
 
-    def _ruled(self, asks: list[Ask], rules: list[Rule | None]) -> list[list[int]]:
+    def _ruled(self, writings: list[Writing]) -> list[list[int]]:
         """Token by token as each row's rule says; greedy where there is none."""
+        rules = [self._rule(writing) for writing in writings]
 
         def choose(row: int, logits: torch.Tensor, so_far: list[int]) -> torch.Tensor:
             rule = rules[row]
@@ -67,11 +62,11 @@ class Seq2SeqDecoder(Decoder):
                 return logits
             return _filled(torch.full_like(logits, -torch.inf), [rule(logits, so_far)], 0.0)
 
-        return self._generate(asks, choose)
+        return self._generate(writings, choose)
 
-    def _generate(self, asks: list[Ask], change: Change, **search: float) -> list[list[int]]:
+    def _generate(self, writings: list[Writing], change: Change, **search: float) -> list[list[int]]:
         """What each prompt is answered with, without start and end; greedy but for ``search``."""
-        texts = [as_text(ask.messages, self.tokenizer.eos_token) for ask in asks]
+        texts = [as_text(writing.ask.messages, self.tokenizer.eos_token) for writing in writings]
         given = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.model.device)
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": MAX_NEW_TOKENS, **search}
         rows = self.model.generate(**given, logits_processor=LogitsProcessorList([_Changed(change)]), **options)[:, 1:].tolist()

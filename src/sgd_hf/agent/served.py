@@ -20,7 +20,7 @@ from huggingface_hub import snapshot_download
 from sgd_hf.agent.agent import Load
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing, branches, write_out
 from sgd_hf.agent.policy import Ask
-from sgd_hf.core.errors import InputError, ServerError
+from sgd_hf.core.errors import CheckpointError, InputError, ServerError
 from sgd_hf.core.safety import CHECKPOINT, refuse_unsafe
 
 ALTERNATIVES = 20
@@ -129,7 +129,17 @@ def backend(name: str) -> Iterator[Load | None]:
         yield None
         return
     with ExitStack() as stack:
-        yield lambda source, revision, decoding: stack.enter_context(_serve(source, revision, decoding))
+
+        def load(source: str | Path, revision: str | None, decoding: Decoding) -> Served:
+            try:
+                return stack.enter_context(_serve(source, revision, decoding))
+            except (OSError, ValueError) as error:  # as the libraries have it
+                reason = str(error).strip().split("\n")[0]
+                raise CheckpointError(
+                    f"{source} is not a checkpoint that can be loaded ({reason}); give a folder that `sgd train` wrote."
+                ) from None
+
+        yield load
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def evaluate(command: Command) -> Run:
     folder(command, "--annotations", "oracle-subgoals, planner-oracle, noise: annotations of the episodes", required=False)
     command.add_argument("--noise", type=float, default=0.0, metavar="RATE", help="share of the sub-goals that is replaced (default: 0)")
     command.add_argument("--noise-kind", metavar="KIND", help="by what: random (default), shuffled or argument")
-    _decoding_arguments(command)
+    _decoding_arguments(command, "the random arm, noise and sampling")
     command.add_argument("--protocol", required=True, metavar="NAME", help=(
         "paper-271, test-1819, dev-mini, dev-30, smoke, quickstart, paper-271-300 (300 moves) or unseen-211"
     ))  # fmt: skip
@@ -47,7 +47,7 @@ def evaluate(command: Command) -> Run:
         find_java()  # before a model is loaded or a server started
         with backend(a.backend) as load:
             played = arm(a.arm, a.agent, a.gold, a.seed, a.annotations, a.noise, a.noise_kind, _decoding(a), load)
-            evaluate(a.out, chosen, played, a.workers, a.seed, shard=share)
+            evaluate(a.out, chosen, played, a.workers, share)
         if share:
             say_share(*share)
         else:
@@ -194,13 +194,13 @@ def report(command: Command) -> Run:
     return run
 
 
-def _decoding_arguments(command: Command) -> None:
+def _decoding_arguments(command: Command, chances: str = "sampling") -> None:
     command.add_argument("--backend", default="transformers", choices=("transformers", "vllm"), help=(
         "what runs the models: transformers in this process (default), or vLLM as a server beside it"
     ))  # fmt: skip
     command.add_argument("--beams", type=int, metavar="N", help="beam search of this width (default: the agent's own, greedy)")
     command.add_argument("--temperature", type=float, metavar="T", help="sampling (default: the agent's own, greedy)")
-    command.add_argument("--seed", type=int, default=0, help="of the random arm, noise and sampling (default: 0)")
+    command.add_argument("--seed", type=int, default=0, help=f"of {chances} (default: 0)")
 
 
 def _decoding(a: argparse.Namespace) -> Any:

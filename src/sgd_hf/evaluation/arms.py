@@ -1,8 +1,8 @@
 """What can be evaluated: agents, studies of their parts and the baselines that stand beside them, one flag each.
 
 Guarantee: an arm is named the same everywhere, plays any episode of the simulator, and depends on nothing but
-the episode, what it was given (checkpoints, gold paths, annotations) and the seed. Its name says everything that
-makes it another arm: ``hierarchical+argument:0.25``, ``flat+beams:5``.
+the episode, what it was given (checkpoints, gold paths, annotations) and the seed. Its name and its origin say
+everything that makes it another arm: ``hierarchical+argument:0.25``, ``flat+beams:5``.
 
     hierarchical     planner and executor, an agent folder
     flat             the imitation baseline, a checkpoint folder
@@ -81,9 +81,14 @@ def arm(
     `sgd_hf.agent.served.backend`. Raises `InputError` where something lacks or has no use."""
     if name not in (*ARMS, *STUDIES):
         raise InputError(f"There is no arm {name!r}; the arms are {', '.join((*ARMS, *STUDIES))}.")
-    if name in (*_AGENTS, "flat") and agent is None:
+    models, paths = name in (*_AGENTS, "flat"), name in ("nearest", "oracle")
+    uses = {"--agent": (agent, models), "--gold": (gold, paths), "--annotations": (annotations, name in _AGENTS)}
+    uses["--beams or --temperature"] = (decoding, models)
+    if idle := [flag for flag, (given, used) in uses.items() if given and not used]:
+        raise InputError(f"The arm {name} has no use for {idle[0]}; leave it out.")
+    if models and agent is None:
         raise InputError(f"The arm {name} needs --agent, a folder that `sgd {'train' if name == 'flat' else 'release'}` wrote.")
-    if name in ("nearest", "oracle") and gold is None:
+    if paths and gold is None:
         raise InputError(
             f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote."
         )
@@ -96,21 +101,21 @@ def arm(
         what = f"The arm {name}" if name in STUDIES else f"The noise {kind}"
         raise InputError(f"{what} needs --annotations, a folder that `sgd annotate` wrote of the protocol's episodes.")
     if name == "nearest":
-        return Arm(name, baselines.nearest(read_gold(gold)), origin={"gold": _made_of(gold, "collect")})
+        return Arm(name, baselines.nearest(read_gold(gold)), origin={"gold": made_of(gold, "collect")}, seed=seed)
     if name == "oracle":
         paths = list(read_gold(gold))
         known = frozenset(path.key for path in paths)
-        return Arm(name, baselines.oracle(paths), origin={"gold": _made_of(gold, "collect")}, known=known)
+        return Arm(name, baselines.oracle(paths), origin={"gold": made_of(gold, "collect")}, seed=seed, known=known)
     if name == "random-valid":
-        return Arm(name, baselines.random_valid(seed))
+        return Arm(name, baselines.random_valid(seed), seed=seed)
     if name == "do-nothing":
-        return Arm(name, baselines.do_nothing())
+        return Arm(name, baselines.do_nothing(), seed=seed)
     if name == "flat":
         return _flat(agent, seed, decoding or GREEDY, load)
     cuts = _cuts(annotations)
     made = _agent(name, agent, seed, cuts, (noise, kind), decoding, load)
     if annotations:
-        made.origin["annotations"] = _made_of(annotations, "annotate")
+        made.origin["annotations"] = made_of(annotations, "annotate")
     if name in ("oracle-subgoals", "planner-oracle") or noise and kind == "shuffled":
         made.known = frozenset(cuts)
     return made
@@ -129,7 +134,7 @@ def _agent(
     decoding = decoding or Decoding(**agent.config.decoding)
     needed = {"oracle-subgoals": ("executor",), "planner-oracle": agent.planners}.get(name, (*agent.planners, "executor"))
     modules = agent.modules(needed, decoding, load)
-    corruption = _corruption(noise[1], cuts)
+    corruption = _corruption(noise[1], cuts) if noise[0] else None
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
         plan = recited([subgoal for subgoal, _ in _own(cuts, episode)]) if name == "oracle-subgoals" else agent.plan
@@ -151,9 +156,9 @@ def _agent(
 def _flat(source: str | Path, seed: int, decoding: Decoding, load: Load | None) -> Arm:
     from sgd_hf.agent.decoder import Decoder
 
-    decoder = (load or Decoder.from_pretrained)(source, None, decoding)
     said = purpose(Path(source), "flat")
     compose = composer(said["prompt_version"])
+    decoder = (load or Decoder.from_pretrained)(source, None, decoding)
 
     def begin(episode: Episode, description: str, look: str, inventory: str) -> tuple[Transcript, Policy]:
         transcript = compose(description, State(look, inventory), said["budget"])
@@ -166,6 +171,10 @@ def _flat(source: str | Path, seed: int, decoding: Decoding, load: Load | None) 
 def _corruption(kind: str, cuts: dict[str, Cut]) -> Callable[[Episode], Corruption]:
     """What a wrong sub-goal is in an episode; one of the vocabulary where the episode's annotation has no two."""
     vocabulary = sorted({subgoal for cut in cuts.values() for subgoal, _ in cut})
+    if kind != "argument" and len(vocabulary) < 2:
+        raise InputError(
+            "The annotations hold fewer than two different sub-goals, and noise puts one in another's place; annotate more paths."
+        )
 
     def corruption(episode: Episode) -> Corruption:
         if kind == "argument":
@@ -190,7 +199,7 @@ def _own(cuts: dict[str, Cut], episode: Episode) -> Cut:
     return cuts[episode.key]
 
 
-def _made_of(folder: Path, stage: str) -> str:
+def made_of(folder: Path, stage: str) -> str:
     """What the manifest calls a folder: its last name, and 12 hex digits over what it was made of and holds."""
     said = read_manifest(folder, stage, complete=True)
     content = json.dumps([said["config"], said["summary"]], sort_keys=True)

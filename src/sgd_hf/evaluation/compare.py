@@ -17,12 +17,17 @@ from sgd_hf.core.table import Table
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
 
-_CONDITIONS = ("protocol", "arm", "seed", "simulator", "jar", "jvm")
+_SIMULATOR = ("simulator", "jar", "jvm")
 
 
 def origin(config: dict[str, Any]) -> dict[str, Any]:
     """What an arm was made of, out of its manifest's configuration."""
-    return {name: value for name, value in config.items() if name not in _CONDITIONS}
+    return {name: value for name, value in config.items() if name not in ("protocol", "arm", *_SIMULATOR)}
+
+
+def simulator(config: dict[str, Any]) -> dict[str, str]:
+    """On what an arm was played, out of its manifest's configuration."""
+    return {name: config[name] for name in _SIMULATOR}
 
 
 def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples: int = 2000) -> dict[str, Any]:
@@ -59,11 +64,14 @@ def compare(a: Sequence[Rollout], b: Sequence[Rollout], seed: int = 0, resamples
 
 
 def compare_folders(a: Path, b: Path) -> dict[str, Any]:
-    """`compare` of two complete evaluation folders; `InputError` where their protocols differ."""
-    protocols = [read_manifest(folder, STAGE, complete=True)["config"]["protocol"] for folder in (a, b)]
+    """`compare` of two complete evaluation folders; `InputError` where their protocols or simulators differ."""
+    configs = [read_manifest(folder, STAGE, complete=True)["config"] for folder in (a, b)]
+    protocols = [config["protocol"] for config in configs]
     if protocols[0]["digest"] != protocols[1]["digest"]:
         named = " and ".join(f"{p['name']} ({p['digest']})" for p in protocols)
         raise InputError(f"{a} and {b} were evaluated under different protocols, {named}; evaluate both under one.")
+    if simulator(configs[0]) != simulator(configs[1]):
+        raise InputError(f"{a} and {b} were played on different simulators or JVM flags; evaluate both on one.")
     return compare(read_rollouts(a), read_rollouts(b))
 
 

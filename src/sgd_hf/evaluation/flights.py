@@ -19,7 +19,7 @@ from sgd_hf.core.records import Episode, Rollout, Step, SubgoalTrace
 from sgd_hf.evaluation.arms import Arm
 from sgd_hf.scienceworld.environment import ScienceWorld
 from sgd_hf.scienceworld.protocols import Protocol, ending
-from sgd_hf.scienceworld.workers import Worker
+from sgd_hf.scienceworld.workers import NotStarted, Worker
 
 
 @dataclass
@@ -65,10 +65,12 @@ class Flight:
         """Take what the simulator said, or that it says nothing, and go on."""
         if not self.worker.connection.poll():
             self.worker.close()
-            return self._land("error", f"The simulator gave no answer within {self.timeout_s:g} s; play this episode again.")
+            return self._land("error", f"The simulator gave no answer within {self.timeout_s:g} s.")
         try:
             answer, seconds = self.worker.receive()
         except SimulatorError as error:
+            if isinstance(error, NotStarted) and self.retries:
+                raise  # nothing is stored of an episode that no machine has begun
             return self._land("error", str(error))
         self.simulator_seconds += seconds
         if self.policy is None:

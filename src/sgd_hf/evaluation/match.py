@@ -24,7 +24,7 @@ from sgd_hf.core.store import Store, read_manifest, read_rows
 from sgd_hf.core.subgoals import parse
 from sgd_hf.core.table import Table
 from sgd_hf.corpus.annotate import read_annotations
-from sgd_hf.evaluation.arms import source_name
+from sgd_hf.evaluation.arms import made_of, source_name
 
 STAGE = "match"
 BATCH = 64
@@ -49,7 +49,7 @@ def match(
     said = read_manifest(annotations, "annotate", complete=True)["config"]
     digests = {name: module.digest for name, module in modules.items()}
     about = {"agent": source_name(source), **digests, "decoding": decoding.text or "greedy", "seed": seed}
-    with Store(out, STAGE, {**about, "annotations": said}) as store:
+    with Store(out, STAGE, {**about, "annotations": made_of(annotations, "annotate")}) as store:
         questions = [question for annotation in read_annotations(annotations) for question in _questions(annotation, agent)]
         if not questions:
             raise InputError(f"{annotations} holds no accepted annotation; annotate some gold paths first.")

@@ -75,8 +75,11 @@ def watch(arm: Arm, episode: Episode, console: Any, since: float) -> Rollout:
             rollout = frame.rollout
             live.update(_status(frame, limit))
             if rollout.retries > begun:
+                if rollout.retries:
+                    console.print("The simulator died; the episode begins anew.\n")
+                if begun < 0:
+                    console.print(_title(rollout))
                 told, begun = 0, rollout.retries
-                console.print("The simulator died; the episode begins anew.\n" if begun else _title(rollout))
             lines = story(rollout)
             for line in lines[told:]:
                 console.print(line, no_wrap=True, overflow="ellipsis")

@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.core.errors import InputError, SimulatorError
+from sgd_hf.agent.agent import read_json
+from sgd_hf.core.errors import InputError, SimulatorError, StoreError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Episode, Rollout, Step
 from sgd_hf.core.store import read_manifest
@@ -97,9 +98,14 @@ def replay(folder: Path, workers: int = 2) -> Verdict:
 def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int], list[Rollout]]:
     """The protocol and the simulator that a folder names, the episodes that it says to hold by arm, and its rollouts."""
     if (folder / "results.json").exists():
-        results = json.loads((folder / "results.json").read_text())
-        said, simulator = results["protocol"], results["simulator"]
-        episodes = {arm: row["episodes"] for arm, row in results["arms"].items()}
+        results = read_json(folder / "results.json")
+        try:
+            said, simulator = results["protocol"], results["simulator"]
+            episodes = {arm: row["episodes"] for arm, row in results["arms"].items()}
+        except (KeyError, TypeError, AttributeError):
+            raise StoreError(
+                f"{folder / 'results.json'} holds no results; give the rollouts of a release, as `sgd release` wrote them."
+            ) from None
     else:
         manifest = read_manifest(folder, STAGE, complete=True)
         simulator = manifest["config"]
@@ -111,7 +117,7 @@ def misreported(folder: Path, rollouts: Sequence[Rollout]) -> list[Mismatch]:
     """What a release's ``results.json`` says of its arms and its own rollouts do not; an evaluation folder says nothing."""
     if not (folder / "results.json").exists():
         return []
-    said, found = json.loads((folder / "results.json").read_text())["arms"], summarise(rollouts)
+    said, found = read_json(folder / "results.json")["arms"], summarise(rollouts)
     for row in (row for arm in said.values() for row in arm["tasks"].values()):
         row.pop("interval", None)  # the release adds it for the cards
     return [

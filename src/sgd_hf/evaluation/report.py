@@ -116,7 +116,7 @@ def write_report(results: dict[str, Any], rollouts: Sequence[Rollout], out: Path
         results=results,
         rows=overview(results),
         tasks=sorted({task for summary in arms.values() for task in summary["tasks"]}),
-        verdict=verdict(arms),
+        verdict=verdict(arms, results.get("paired")),
         about=ARMS,
         roles=roles,
         stops={reason: STOPS[reason] for reason in STOPS if any(reason in summary["stops"] for summary in arms.values())},
@@ -160,8 +160,9 @@ def _colors(arms: Iterable[str]) -> dict[str, str]:
     return {arm: f"arm-{arm}" if arm in ARMS else f"arm-other-{next(others) % 3}" for arm in arms}
 
 
-def verdict(arms: dict[str, Any]) -> str:
-    """What the numbers say about the hierarchical arm, kind or not; empty without that arm."""
+def verdict(arms: dict[str, Any], paired: dict[str, Any] | None = None) -> str:
+    """What the numbers say about the hierarchical arm, kind or not; empty without that arm. ``paired``: its `compare` with flat,
+    which knows more than two intervals do."""
     if "hierarchical" not in arms:
         return ""
     mine = arms["hierarchical"]
@@ -170,8 +171,11 @@ def verdict(arms: dict[str, Any]) -> str:
         if other in arms:
             theirs = arms[other]
             relation = "above" if mine["macro"] > theirs["macro"] else "below" if mine["macro"] < theirs["macro"] else "level with"
-            apart = mine["interval"][0] > theirs["interval"][1] or mine["interval"][1] < theirs["interval"][0]
-            compared.append(f"{relation} {other} ({_points(theirs['macro'])}{'' if apart else ', intervals overlap'})")
+            (low, high), (least, most) = mine["interval"], theirs["interval"]
+            doubt = "" if low > most or high < least else ", intervals overlap"
+            if other == "flat" and paired:
+                doubt = f"; on the same episodes {_signed(paired['difference'])}, 95 % {' to '.join(map(_signed, paired['interval']))}"
+            compared.append(f"{relation} {other} ({_points(theirs['macro'])}{doubt})")
     if not within(mine["interval"]):
         compared.append("one episode a task, so what chance did is not known")
     ceiling = f" The oracle reaches {_points(arms['oracle']['macro'])}." if "oracle" in arms else ""
@@ -260,6 +264,10 @@ def _inert(value: Any) -> str:
 
 def _points(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}"
 
 
 def _percent(value: float | None) -> str:

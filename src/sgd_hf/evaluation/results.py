@@ -13,7 +13,7 @@ from typing import Any
 from sgd_hf.core.errors import InputError
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
-from sgd_hf.evaluation.compare import compare, origin
+from sgd_hf.evaluation.compare import compare, origin, simulator
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
 from sgd_hf.evaluation.scoring import summarise
 
@@ -32,6 +32,8 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
         raise InputError(
             f"These folders were evaluated under different protocols and cannot share a table: {named}; report them one by one."
         )
+    if other := next((folder for folder, config in zip(folders, configs, strict=True) if simulator(config) != simulator(configs[0])), None):
+        raise InputError(f"{folders[0]} and {other} were played on different simulators or JVM flags; report them one by one.")
     names = _names(folders, [config["arm"] for config in configs])
     rollouts = [
         replace(rollout, arm=name)
@@ -40,9 +42,9 @@ def gather(folders: Sequence[Path]) -> tuple[dict[str, Any], list[Rollout]]:
     ]
     results = {
         "protocol": {**configs[0]["protocol"], "episodes": len({rollout.episode.key for rollout in rollouts})},
-        "seed": configs[0]["seed"],
+        "seed": ", ".join(sorted({str(config["seed"]) for config in configs})),
         "versions": manifests[0]["versions"],
-        "simulator": {key: configs[0][key] for key in ("simulator", "jar", "jvm")},
+        "simulator": simulator(configs[0]),
         "commit": _commits({name: m["versions"].get("commit", "none") for name, m in zip(names, manifests, strict=True)}),
         "teacher": ", ".join(sorted({config["teacher"] for config in configs if "teacher" in config})) or "none",
         "origin": {name: origin(config) for name, config in zip(names, configs, strict=True)},

@@ -41,7 +41,6 @@ def evaluate(
     protocol: Protocol,
     arm: Arm,
     workers: int = 2,
-    seed: int = 0,
     shard: tuple[int, int] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> list[Rollout]:
@@ -52,7 +51,7 @@ def evaluate(
     a shard is still being played.
     """
     find_java()  # its absence is the user's to mend, not a crash of each episode
-    config = _config(protocol, arm, seed)
+    config = _config(protocol, arm)
     if lacking := [episode.key for episode in protocol.episodes if arm.known is not None and episode.key not in arm.known]:
         raise InputError(
             f"The arm {arm.name} cannot play {len(lacking)} of the {len(protocol.episodes)} episodes of {protocol.name}, such as {lacking[0]}: "
@@ -79,9 +78,13 @@ def read_rollouts(folder: Path) -> list[Rollout]:
     if (folder / "results.json").exists():
         import pyarrow.parquet
 
-        tables = [pyarrow.parquet.read_table(path) for path in sorted(folder.glob("rollouts/*.parquet"))]
-        if not tables:
+        found = sorted(folder.glob("rollouts/*.parquet"))
+        if not found:
             raise StoreError(f"{folder} holds results but no rollouts; give one of its evaluation folders, or the rollouts of a release.")
+        try:
+            tables = [pyarrow.parquet.read_table(path) for path in found]
+        except pyarrow.ArrowException as error:
+            raise StoreError(f"A table in {folder / 'rollouts'} is damaged ({error}); download or release it again.") from None
         return [from_row(Rollout, row) for table in tables for row in table.to_pylist()]
     return list(read_rows(folder, STAGE, lambda row: from_row(Rollout, row)))
 
@@ -107,6 +110,8 @@ def turns(
 ) -> Iterator[Flight]:
     """`play_all` for whoever looks on: the flights under way whenever something has happened in one, and each once more
     with its rollout when it has landed for good."""
+    if workers < 1:
+        raise InputError(f"Episodes are played on at least one simulator, and not on {workers}.")
     owed = deque((episode, 0) for episode in episodes)
     flights: dict[connection.Connection, Flight] = {}
     idle: list[Worker] = []
@@ -173,6 +178,6 @@ def shape(protocol: Protocol) -> dict[str, Any]:
     return {**said, "simplification": protocol.simplification}
 
 
-def _config(protocol: Protocol, arm: Arm, seed: int) -> dict[str, Any]:
+def _config(protocol: Protocol, arm: Arm) -> dict[str, Any]:
     digests = {name: module.digest for name, module in arm.modules.items()}  # seconds each, which only who stores a score needs
-    return {"protocol": shape(protocol), "arm": arm.name, **arm.origin, **digests, "seed": seed, **provenance()}
+    return {"protocol": shape(protocol), "arm": arm.name, **arm.origin, **digests, "seed": arm.seed, **provenance()}

@@ -25,6 +25,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class NotStarted(SimulatorError):
+    """No JVM came up: the machine's fault, and no item's."""
+
+
 class Worker:
     """One spawned process with one `ScienceWorld`, which lives from item to item.
 
@@ -80,7 +84,7 @@ class Pool:
     """``workers`` processes; an item without an answer after ``timeout_s`` seconds counts as hung.
 
     A context manager. Raises `SimulatorError` where there is no Java or another simulator, and from `run` where a JVM
-    does not start, twice: that is the machine's fault, and no item's.
+    does not start, twice.
     """
 
     def __init__(self, workers: int, timeout_s: float = 300.0):
@@ -118,7 +122,7 @@ class Pool:
                     del busy[worker]
                     if worker.alive:
                         self._idle.append(worker)
-                    if isinstance(outcome, _NotStarted) and not again:
+                    if isinstance(outcome, NotStarted) and not again:
                         raise outcome
                     if isinstance(outcome, SimulatorError) and again:
                         owed.appendleft((item, False))
@@ -151,15 +155,11 @@ class Pool:
             return error
 
 
-class _NotStarted(SimulatorError):
-    """No JVM came up."""
-
-
 def _started() -> ScienceWorld:
     try:
         return ScienceWorld()
     except SimulatorError as error:
-        raise _NotStarted(str(error)) from None
+        raise NotStarted(str(error)) from None
 
 
 def _serve(pipe: connection.Connection, jvm: Any) -> None:

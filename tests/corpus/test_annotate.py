@@ -16,7 +16,7 @@ import pytest
 from annotate_endpoint import gold_folder
 from recorded import GOLD_MINI, gold_paths
 
-from sgd_hf.core.errors import StoreError
+from sgd_hf.core.errors import ServerError, StoreError
 from sgd_hf.core.records import Segment, to_row
 from sgd_hf.core.store import Store, read_manifest
 from sgd_hf.corpus.alignment import check_cover
@@ -90,6 +90,27 @@ class Stubborn(Confused):
             yield stubborn
 
 
+class Fallen(RuleTeacher):
+    """Its server is gone after five answers, and its session knows why."""
+
+    @asynccontextmanager
+    async def session(self):
+        answered = 0
+        async with super().session() as ask:
+
+            async def fallen(question):
+                nonlocal answered
+                if answered == 5:
+                    raise ServerError("127.0.0.1 did not answer.")
+                answered += 1
+                return await ask(question)
+
+            try:
+                yield fallen
+            except ServerError as error:
+                raise ServerError("vLLM ended while it was used: out of memory.") from error
+
+
 class Forgiving(RuleTemplate):
     """Has a fallback: the whole path as one sub-goal."""
 
@@ -126,6 +147,12 @@ def test_the_summary_adds_up(gold: Path, tmp_path: Path, capsys: pytest.CaptureF
     print_summary(found)
     printed = capsys.readouterr().out
     assert "navigate_to" in printed and "█" in printed and "boil" in printed
+
+
+def test_a_server_that_is_gone_is_told_of_by_its_session(gold: Path, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="^25 of 30 gold paths .* because vLLM ended while it was used: out of memory; "):
+        annotate(gold, tmp_path / "out", Fallen())
+    assert annotate(gold, tmp_path / "out", RuleTeacher())["accepted"] == 30
 
 
 def test_rejected_rows_keep_reason_and_text(gold: Path, tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ async def _annotate(
             if await _proven(teacher, teacher.template.question(first, 0, ""), ledger, ask):
                 # More at work than slots: a question is ready when a slot is. With one slot, all stays in order.
                 await asyncio.gather(*(work(ask) for _ in range(2 * teacher.concurrency - 1)))
+                if trouble:
+                    raise trouble.pop()  # the session says more, if its server is gone
             else:
                 stopped = True
     except (ServerError, InputError) as error:

@@ -53,6 +53,15 @@ def test_every_teacher_of_the_command_line_can_be_appointed():
     assert by_name("none") is RuleTeacher.template
 
 
+def test_folders_of_one_name_are_told_apart_by_their_weights(tmp_path):
+    for run in ("one", "two"):
+        (tmp_path / run / "merged").mkdir(parents=True)
+        (tmp_path / run / "merged" / "model.safetensors").write_text(run)
+    one, two = (appoint("vllm", model=str(tmp_path / run / "merged")) for run in ("one", "two"))
+    assert one.name == two.name == "merged" and len(one.revision) == len(two.revision) == 12 and one.revision != two.revision
+    assert appoint("vllm", model=str(tmp_path / "one" / "merged"), revision="r").revision == "r"
+
+
 def test_the_verb_annotates_replays_reparses_and_merges(sgd, folder, tmp_path):
     out = tmp_path / "out"
     with TeacherServer() as server:

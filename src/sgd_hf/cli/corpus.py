@@ -37,7 +37,9 @@ def annotate(command: Command) -> Run:
     )
     command.add_argument("--model", metavar="ID", help="endpoint, vllm: the model's name on the server; for vllm a Hub id or a folder")
     command.add_argument(
-        "--revision", metavar="REV", help="vllm: of the Hub id; endpoint: a note of which weights those are; kept in every row"
+        "--revision",
+        metavar="REV",
+        help="vllm: of the Hub id (a folder has a digest of its weights); endpoint: a note of which weights those are; kept in every row",
     )
     command.add_argument("--base-url", metavar="URL", help=(
         "endpoint: with its /v1; the key comes from OPENAI_API_KEY, or HF_TOKEN for https://router.huggingface.co/v1"

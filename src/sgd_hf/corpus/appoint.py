@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sgd_hf.core.errors import InputError
+from sgd_hf.core.safety import weights_digest
 from sgd_hf.corpus.teachers import RuleTeacher, RuleTemplate, Teacher, Template
 
 
@@ -54,9 +55,11 @@ def appoint(
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if name == "endpoint":
         return EndpointTeacher(base_url, model, by_name(template or "grounded"), grammar=grammar, **chosen)
-    # Rows tell a folder's own name, not where it lay; a revision of a Hub id is what the server loads.
-    said = Path(model).resolve().name if Path(model).is_dir() else model
-    flags = ["--served-model-name", said, *(["--revision", revision] if revision and said == model else [])]
+    said, flags = model, ["--revision", revision] if revision else []
+    if (own := Path(model).resolve()).is_dir():  # rows tell its name and weights, not where it lay
+        said, flags = own.name, []
+        chosen.setdefault("revision", weights_digest(own))
+    flags += ["--served-model-name", said]
     try:
         flags += shlex.split(server_flags or "")
     except ValueError as error:

@@ -269,6 +269,18 @@ def test_a_row_that_does_not_cover_is_refused(gold: Path, tmp_path: Path) -> Non
         list(read_annotations(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("subgoal", ["I am a teapot", "boil(water)", "Open(the cupboard)", ""])
+def test_a_row_with_what_is_no_sub_goal_is_refused(gold: Path, tmp_path: Path, subgoal: str) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    rows = tmp_path / "out" / "rows.jsonl"
+    first, rest = rows.read_text().split("\n", 1)
+    row = json.loads(first)
+    row["segments"][-1]["subgoal"] = subgoal
+    rows.write_text(json.dumps(row) + "\n" + rest)
+    with pytest.raises(StoreError, match="is no sub-goal"):
+        list(read_annotations(tmp_path / "out"))
+
+
 @pytest.mark.slow
 def test_an_answer_torn_at_every_byte_is_asked_for_again_and_no_other(tmp_path: Path) -> None:
     few = sorted(gold_paths(), key=lambda path: len(json.dumps(to_row(path))))[:2]

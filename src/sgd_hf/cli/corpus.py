@@ -36,16 +36,16 @@ def annotate(command: Command) -> Run:
         "--template", metavar="NAME", help="how it is asked: grounded (default), paper (free text) or labels (small models)"
     )
     command.add_argument("--model", metavar="ID", help="endpoint, vllm: the model's name on the server; for vllm a Hub id or a folder")
-    command.add_argument(
-        "--revision",
-        metavar="REV",
-        help="vllm: of the Hub id (a folder has a digest of its weights); endpoint: a note of which weights those are; kept in every row",
-    )
+    command.add_argument("--revision", metavar="REV", help=(
+        "vllm: of the Hub id (a folder has a digest of its weights); endpoint: a note of which weights those are; kept in every row"
+    ))  # fmt: skip
     command.add_argument("--base-url", metavar="URL", help=(
         "endpoint: with its /v1; the key comes from OPENAI_API_KEY, or HF_TOKEN for https://router.huggingface.co/v1"
     ))  # fmt: skip
     command.add_argument("--grammar", action="store_true", help="endpoint: it is a vLLM, which takes grammars")
-    command.add_argument("--server-flags", metavar="FLAGS", help="vllm: of `vllm serve`, such as '--tensor-parallel-size 4'")
+    command.add_argument("--server-flags", metavar="FLAGS", help=(
+        "vllm: of `vllm serve`, written with =, such as --server-flags='--tensor-parallel-size 4'"
+    ))  # fmt: skip
     command.add_argument("--concurrency", type=int, metavar="N", help="endpoint, vllm: questions open at once (default: 16)")
     command.add_argument("--timeout", type=float, metavar="S", help="endpoint, vllm: seconds for one answer (default: 300)")
     command.add_argument("--repairs", type=int, default=2, metavar="K", help="re-asks at most after an unusable answer (default: 2)")
@@ -57,7 +57,9 @@ def annotate(command: Command) -> Run:
     command.add_argument("--max-tokens-total", type=int, metavar="N", help="stop before more is read and written, earlier runs included")
     command.add_argument("--recording", type=Path, metavar="DIR", help="recorded: what `sgd annotate` wrote")
     command.add_argument("--reparse", action="store_true", help="only read the answers in --out anew, by the present template")
-    command.add_argument("--shard", metavar="I/N", help="annotate the I-th of N shares; without it, merge the shares in --out")
+    command.add_argument("--shard", metavar="I/N", help=(
+        "annotate the I-th of N shares; without it, merge the shares in --out (default under accelerate launch: a share a process)"
+    ))  # fmt: skip
 
     def run(a: argparse.Namespace) -> None:
         from sgd_hf.corpus.annotate import annotate

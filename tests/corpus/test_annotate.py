@@ -239,6 +239,16 @@ def test_shards_merge_to_what_one_run_gives(gold: Path, tmp_path: Path) -> None:
     assert annotate(gold, tmp_path / "out", teachers[2], repairs=1) == found and not teachers[2].asked
 
 
+def test_a_folder_of_shards_that_was_read_anew_goes_on(gold: Path, tmp_path: Path) -> None:
+    out, teacher = tmp_path / "out", Confused()
+    for index in (1, 2):
+        annotate(gold, out, Confused(), shard=(index, 2))
+    annotate(gold, out, teacher)
+    teacher.template = Forgiving()
+    found = reparse(gold, out, teacher.template)
+    assert annotate(gold, out, teacher) == found and not teacher.asked
+
+
 def test_a_second_run_changes_nothing_and_another_teacher_is_refused(gold: Path, tmp_path: Path) -> None:
     annotate(gold, tmp_path / "out", RuleTeacher())
     before = (tmp_path / "out" / "rows.jsonl").read_bytes()

@@ -75,6 +75,8 @@ def reparse(gold: str | Path, out: str | Path, template: Template) -> dict[str, 
         after = read_manifest(scratch, STAGE, complete=True)
         os.replace(scratch / "rows.jsonl", folder / "rows.jsonl")
         write_json(folder / "manifest.json", after | {"summary": found})
+        for shard in folder.glob("shard-*-of-*"):  # all of it is in the folder, which is complete; its version is the old one
+            shutil.rmtree(shard)
         write_page(folder / "report.html", after["config"], found, read_rows(folder, STAGE))
         shutil.rmtree(scratch)
     return found

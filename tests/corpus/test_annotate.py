@@ -16,7 +16,7 @@ import pytest
 from annotate_endpoint import gold_folder
 from recorded import GOLD_MINI, gold_paths
 
-from sgd_hf.core.errors import ServerError, StoreError
+from sgd_hf.core.errors import InputError, ServerError, StoreError
 from sgd_hf.core.records import Segment, to_row
 from sgd_hf.core.store import Store, read_manifest
 from sgd_hf.corpus.alignment import check_cover
@@ -200,6 +200,23 @@ def test_a_recording_gives_the_same_rows_again_without_a_question(gold: Path, tm
     annotate(gold, tmp_path / "again", teacher, repairs=teacher.repairs)
     for name in ("rows", "answers"):
         assert (tmp_path / "again" / f"{name}.jsonl").read_bytes() == (tmp_path / "out" / f"{name}.jsonl").read_bytes()
+
+
+def test_a_recording_of_other_paths_is_one_sentence(gold: Path, tmp_path: Path) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    path, *_ = gold_paths()
+    other = gold_folder(tmp_path / "other", [replace(path, episode=replace(path.episode, variation=7))])
+    with pytest.raises(InputError, match="holds no answer about boil/7/easy; give the gold paths"):
+        annotate(other, tmp_path / "again", RecordedTeacher(tmp_path / "out", RuleTemplate()))
+
+
+def test_other_paths_of_the_same_configuration_are_not_mixed_in(gold: Path, tmp_path: Path) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    before = (tmp_path / "out" / "rows.jsonl").read_bytes()
+    other = gold_folder(tmp_path / "other", gold_paths()[:1])
+    with pytest.raises(StoreError, match="out holds .*, which is not among the gold paths of .*other; choose another --out"):
+        annotate(other, tmp_path / "out", RuleTeacher())
+    assert (tmp_path / "out" / "rows.jsonl").read_bytes() == before
 
 
 def test_reparse_reads_the_stored_answers_by_the_present_parser(gold: Path, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def annotate(
     with Store(folder, STAGE, config) as store:
         answers = store.journal("answers")
         store.merge_shards(answers)
+        if store.keys and (foreign := store.keys - {path.key for path in read_gold(gold)}):
+            raise StoreError(f"{folder} holds {min(foreign)}, which is not among the gold paths of {gold}; choose another --out.")
         ledger, tally = Ledger(answers, teacher, budget), Tally()
         for row in store.rows():
             tally.add(from_row(Annotation, row), row.get("repaired", ""))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.core.errors import ServerError, StoreError
+from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.store import Store, read_manifest, read_rows, write_json
 from sgd_hf.corpus.annotate import STAGE, annotate, gold_digest
 from sgd_hf.corpus.quality import write_page
@@ -44,7 +44,7 @@ class RecordedTeacher:
         async def ask(question: Question) -> Completion:
             found = answers.get(question.about)
             if not found:
-                raise ServerError(f"{self.recording} holds no answer about {question.about}.")
+                raise InputError(f"{self.recording} holds no answer about {question.about}; give the gold paths that it was made of.")
             last = max(found)
             if question.attempt > last:
                 return replace(found[last], prompt_tokens=0, completion_tokens=0, cached_tokens=0, began=0.0, seconds=0.0)

@@ -29,7 +29,7 @@ def annotate(command: Command) -> Run:
     """a teacher cuts gold paths into sub-goals"""
     folder(command, "--gold", "what `sgd collect` wrote")
     folder(command, "--out", "where the annotations go")
-    command.add_argument("--teacher", default="rules", choices=("rules", "endpoint", "vllm", "recorded"), help=(
+    command.add_argument("--teacher", choices=("rules", "endpoint", "vllm", "recorded"), help=(
         "who cuts: rules (default, embedded), an OpenAI-compatible server, a vLLM that is started for it, or a recording"
     ))  # fmt: skip
     command.add_argument(
@@ -48,7 +48,7 @@ def annotate(command: Command) -> Run:
     ))  # fmt: skip
     command.add_argument("--concurrency", type=int, metavar="N", help="endpoint, vllm: questions open at once (default: 16)")
     command.add_argument("--timeout", type=float, metavar="S", help="endpoint, vllm: seconds for one answer (default: 300)")
-    command.add_argument("--repairs", type=int, default=2, metavar="K", help="re-asks at most after an unusable answer (default: 2)")
+    command.add_argument("--repairs", type=int, metavar="K", help="endpoint, vllm: re-asks at most after an unusable answer (default: 2)")
     command.add_argument(
         "--max-cost", type=float, metavar="C", help="stop before more is spent in --out, earlier runs included; a shard has its own"
     )
@@ -63,20 +63,22 @@ def annotate(command: Command) -> Run:
 
     def run(a: argparse.Namespace) -> None:
         from sgd_hf.corpus.annotate import annotate
-        from sgd_hf.corpus.appoint import appoint, by_name
+        from sgd_hf.corpus.appoint import appoint, by_name, refuse_useless
         from sgd_hf.corpus.quality import print_summary
         from sgd_hf.corpus.spending import Budget
 
+        name = a.teacher or "rules"
+        refuse_useless("--reparse" if a.reparse else f"--teacher {name}", vars(a))
         if a.reparse:
             from sgd_hf.corpus.recorded import recorded_template, reparse
 
             print_summary(reparse(a.gold, a.out, by_name(a.template or recorded_template(a.out))))
             return
         teacher = appoint(
-            a.teacher, a.template, model=a.model, revision=a.revision, base_url=a.base_url, server_flags=a.server_flags,
+            name, a.template, model=a.model, revision=a.revision, base_url=a.base_url, server_flags=a.server_flags,
             grammar=a.grammar, recording=a.recording, concurrency=a.concurrency, timeout_s=a.timeout,
         )  # fmt: skip
-        repairs = {"rules": 0, "recorded": getattr(teacher, "repairs", 0)}.get(a.teacher, a.repairs)
+        repairs = {"rules": 0, "recorded": getattr(teacher, "repairs", 0)}.get(name, 2 if a.repairs is None else a.repairs)
         budget = Budget(a.max_cost, a.max_tokens_total, a.price_in, a.price_out)
         share = shard(a.shard)
         summary = annotate(a.gold, a.out, teacher, repairs=repairs, budget=budget, shard=share)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from sgd_hf.cli.arguments import shard
 from sgd_hf.core.records import to_row
 from sgd_hf.core.store import Store
 
@@ -124,6 +125,18 @@ def test_a_package_that_is_missing_is_named(sgd, monkeypatch, annotated, data, t
 
     recipe = asset("recipes", "tiny", "planner.yaml")
     one_sentence(sgd("train", "--config", recipe, "--data", data, "--out", tmp_path / "out"), "pip install 'sgd-hf[train]'")
+
+
+@pytest.mark.parametrize(
+    ("rank", "processes", "share"),
+    [("0", "2", (1, 2)), ("1", "2", (2, 2)), ("0", "1", None), ("", "2", None), (None, "2", None), ("0", "", None), ("0", None, None)],
+)
+def test_a_process_has_a_share_where_a_launcher_numbers_several(monkeypatch, rank, processes, share):
+    for name, value in (("RANK", rank), ("WORLD_SIZE", processes)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert shard(None) == share and shard("2/4") == (2, 4)
 
 
 def test_the_chain_up_to_the_rows(sgd, gold_folder, tmp_path, capsys):

@@ -11,12 +11,12 @@ import torch
 from asking import ask
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sgd_hf.agent import served
 from sgd_hf.agent.decoder import Decoder
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding
 from sgd_hf.agent.policy import Ask
 from sgd_hf.agent.served import Served, backend
 from sgd_hf.core.errors import CheckpointError, InputError, ServerError
+from sgd_hf.core.safety import weights_digest
 from sgd_hf.corpus.serving import vllm_home
 
 ACTIONS = ("pick up metal pot", "pick up thermometer", "pick up thermometer in cupboard")
@@ -206,7 +206,7 @@ def test_transformers_is_the_default_and_a_server_goes_with_its_context(monkeypa
         one = load(tmp_path, None, GREEDY)
         [(name, flags)] = up
         assert name == str(tmp_path) and flags[flags.index("--max-model-len") + 1] == "4096"
-        assert one.digest == f"{served.digest(tmp_path)}-vllm" and one.write(ask(PROMPTS[0]))
+        assert one.digest == f"{weights_digest(tmp_path)}-vllm" and one.write(ask(PROMPTS[0]))
     assert not up
 
 

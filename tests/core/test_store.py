@@ -209,6 +209,23 @@ def test_the_manifest_says_what_made_the_rows(tmp_path):
     assert json.loads((tmp_path / "a" / "manifest.json").read_text()) == manifest
 
 
+def test_a_folder_names_every_commit_that_made_its_rows_once(tmp_path, monkeypatch):
+    def at(commit, folder, complete=True):
+        monkeypatch.setattr(module, "versions", lambda: {"commit": commit})
+        with Store(folder, "collect", CONFIG) as store:
+            store.merge_shards()
+            if complete:
+                store.finish({})
+        return read_manifest(folder, "collect")["versions"]["commit"]
+
+    assert at("a", tmp_path / "shard-1-of-3", complete=False) == "a"
+    assert at("b", tmp_path / "shard-1-of-3") == "a+b"
+    assert at("b", tmp_path / "shard-2-of-3") == "b"
+    assert at("c", tmp_path, complete=False) == "c+a+b"
+    assert at("d", tmp_path / "shard-3-of-3") == "d"
+    assert at("a", tmp_path) == "c+a+b+d" == at("e", tmp_path)
+
+
 def test_a_folder_that_is_refused_is_left_as_it_was(tmp_path):
     (tmp_path / ".lock").write_text("of another program")
     (tmp_path / "thesis.tex").touch()

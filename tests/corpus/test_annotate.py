@@ -16,7 +16,7 @@ import pytest
 from annotate_endpoint import gold_folder
 from recorded import GOLD_MINI, gold_paths
 
-from sgd_hf.core.errors import StoreError
+from sgd_hf.core.errors import InputError, ServerError, StoreError
 from sgd_hf.core.records import Segment, to_row
 from sgd_hf.core.store import Store, read_manifest
 from sgd_hf.corpus.alignment import check_cover
@@ -90,6 +90,27 @@ class Stubborn(Confused):
             yield stubborn
 
 
+class Fallen(RuleTeacher):
+    """Its server is gone after five answers, and its session knows why."""
+
+    @asynccontextmanager
+    async def session(self):
+        answered = 0
+        async with super().session() as ask:
+
+            async def fallen(question):
+                nonlocal answered
+                if answered == 5:
+                    raise ServerError("127.0.0.1 did not answer.")
+                answered += 1
+                return await ask(question)
+
+            try:
+                yield fallen
+            except ServerError as error:
+                raise ServerError("vLLM ended while it was used: out of memory.") from error
+
+
 class Forgiving(RuleTemplate):
     """Has a fallback: the whole path as one sub-goal."""
 
@@ -126,6 +147,12 @@ def test_the_summary_adds_up(gold: Path, tmp_path: Path, capsys: pytest.CaptureF
     print_summary(found)
     printed = capsys.readouterr().out
     assert "navigate_to" in printed and "█" in printed and "boil" in printed
+
+
+def test_a_server_that_is_gone_is_told_of_by_its_session(gold: Path, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="^25 of 30 gold paths .* because vLLM ended while it was used: out of memory; "):
+        annotate(gold, tmp_path / "out", Fallen())
+    assert annotate(gold, tmp_path / "out", RuleTeacher())["accepted"] == 30
 
 
 def test_rejected_rows_keep_reason_and_text(gold: Path, tmp_path: Path) -> None:
@@ -175,6 +202,23 @@ def test_a_recording_gives_the_same_rows_again_without_a_question(gold: Path, tm
         assert (tmp_path / "again" / f"{name}.jsonl").read_bytes() == (tmp_path / "out" / f"{name}.jsonl").read_bytes()
 
 
+def test_a_recording_of_other_paths_is_one_sentence(gold: Path, tmp_path: Path) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    path, *_ = gold_paths()
+    other = gold_folder(tmp_path / "other", [replace(path, episode=replace(path.episode, variation=7))])
+    with pytest.raises(InputError, match="holds no answer about boil/7/easy; give the gold paths"):
+        annotate(other, tmp_path / "again", RecordedTeacher(tmp_path / "out", RuleTemplate()))
+
+
+def test_other_paths_of_the_same_configuration_are_not_mixed_in(gold: Path, tmp_path: Path) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    before = (tmp_path / "out" / "rows.jsonl").read_bytes()
+    other = gold_folder(tmp_path / "other", gold_paths()[:1])
+    with pytest.raises(StoreError, match="out holds .*, which is not among the gold paths of .*other; choose another --out"):
+        annotate(other, tmp_path / "out", RuleTeacher())
+    assert (tmp_path / "out" / "rows.jsonl").read_bytes() == before
+
+
 def test_reparse_reads_the_stored_answers_by_the_present_parser(gold: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     annotate(gold, out, Stubborn(), repairs=1)
@@ -212,6 +256,16 @@ def test_shards_merge_to_what_one_run_gives(gold: Path, tmp_path: Path) -> None:
     assert annotate(gold, tmp_path / "out", teachers[2], repairs=1) == found and not teachers[2].asked
 
 
+def test_a_folder_of_shards_that_was_read_anew_goes_on(gold: Path, tmp_path: Path) -> None:
+    out, teacher = tmp_path / "out", Confused()
+    for index in (1, 2):
+        annotate(gold, out, Confused(), shard=(index, 2))
+    annotate(gold, out, teacher)
+    teacher.template = Forgiving()
+    found = reparse(gold, out, teacher.template)
+    assert annotate(gold, out, teacher) == found and not teacher.asked
+
+
 def test_a_second_run_changes_nothing_and_another_teacher_is_refused(gold: Path, tmp_path: Path) -> None:
     annotate(gold, tmp_path / "out", RuleTeacher())
     before = (tmp_path / "out" / "rows.jsonl").read_bytes()
@@ -239,6 +293,18 @@ def test_a_row_that_does_not_cover_is_refused(gold: Path, tmp_path: Path) -> Non
     row["segments"].pop()
     rows.write_text(json.dumps(row) + "\n" + rest)
     with pytest.raises(StoreError, match="cover"):
+        list(read_annotations(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("subgoal", ["I am a teapot", "boil(water)", "Open(the cupboard)", ""])
+def test_a_row_with_what_is_no_sub_goal_is_refused(gold: Path, tmp_path: Path, subgoal: str) -> None:
+    annotate(gold, tmp_path / "out", RuleTeacher())
+    rows = tmp_path / "out" / "rows.jsonl"
+    first, rest = rows.read_text().split("\n", 1)
+    row = json.loads(first)
+    row["segments"][-1]["subgoal"] = subgoal
+    rows.write_text(json.dumps(row) + "\n" + rest)
+    with pytest.raises(StoreError, match="is no sub-goal"):
         list(read_annotations(tmp_path / "out"))
 
 

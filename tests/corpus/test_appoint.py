@@ -45,12 +45,37 @@ def test_what_is_missing_or_of_no_use_is_named(name, given, words):
         appoint(name, **given)
 
 
+@pytest.mark.parametrize(
+    ("words", "useless"),
+    [
+        (["--repairs", "5"], "--repairs is of no use to --teacher rules"),
+        (["--teacher", "rules", "--max-tokens-total", "9"], "--max-tokens-total is of no use to --teacher rules"),
+        (["--teacher", "recorded", "--recording", "r", "--price-in", "1"], "--price-in is of no use to --teacher recorded"),
+        (["--reparse", "--teacher", "rules"], "--teacher is of no use to --reparse"),
+        (["--reparse", "--model", "m"], "--model is of no use to --reparse"),
+        (["--reparse", "--max-cost", "3"], "--max-cost is of no use to --reparse"),
+        (["--reparse", "--shard", "1/2"], "--shard is of no use to --reparse"),
+    ],
+)
+def test_what_the_verb_has_no_use_for_is_refused(sgd, folder, tmp_path, words, useless):
+    assert sgd("annotate", "--gold", folder, "--out", tmp_path / "out", *words) == (2, f"sgd: {useless}; leave it out.\n")
+
+
 def test_every_teacher_of_the_command_line_can_be_appointed():
     assert isinstance(appoint("rules"), RuleTeacher)
     vllm = appoint("vllm", model="m", server_flags="--max-model-len 2048", revision="r")
     assert (vllm.name, vllm.revision, vllm.template.name, vllm.grammar) == ("m", "r", "grounded", True)
     assert not appoint("endpoint", "labels", model="m", base_url="http://localhost/v1").grammar
     assert by_name("none") is RuleTeacher.template
+
+
+def test_folders_of_one_name_are_told_apart_by_their_weights(tmp_path):
+    for run in ("one", "two"):
+        (tmp_path / run / "merged").mkdir(parents=True)
+        (tmp_path / run / "merged" / "model.safetensors").write_text(run)
+    one, two = (appoint("vllm", model=str(tmp_path / run / "merged")) for run in ("one", "two"))
+    assert one.name == two.name == "merged" and len(one.revision) == len(two.revision) == 12 and one.revision != two.revision
+    assert appoint("vllm", model=str(tmp_path / "one" / "merged"), revision="r").revision == "r"
 
 
 def test_the_verb_annotates_replays_reparses_and_merges(sgd, folder, tmp_path):

@@ -198,6 +198,17 @@ def test_unusable_input_is_refused(annotations, gold_folder, tmp_path):
     assert not (tmp_path / "data" / "manifest.json").exists()
 
 
+def test_what_it_reads_is_not_deleted_with_the_rows_of_before(annotations, tmp_path):
+    data = tmp_path / "data"
+    build([stored(annotations[:1], tmp_path / "annotations")], data)
+    inner = stored(annotations[:1], data / "cut")
+    (tmp_path / "link").symlink_to(data)
+    for out in (data, tmp_path / "link"):
+        with pytest.raises(InputError, match="cut lies in .*data, which is made anew"):
+            build([inner], out)
+    assert read_manifest(inner, "annotate", complete=True) and read_manifest(data, "build", complete=True)
+
+
 def test_a_folder_of_something_else_is_left_alone(annotations, tmp_path):
     folder = stored(annotations[:1], tmp_path / "annotations")
     (tmp_path / "data").mkdir()

@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from sgd_hf.core.errors import InputError, StoreError
+from sgd_hf.core.errors import InputError, SimulatorError, StoreError
 from sgd_hf.core.records import GoldPath, Step, from_row
 from sgd_hf.corpus.collect import collect, gold_row, read_gold, rewrite
 from sgd_hf.scienceworld import tasks
-from sgd_hf.scienceworld.environment import ScienceWorld, play
+from sgd_hf.scienceworld.environment import Lost, ScienceWorld, play
+from sgd_hf.scienceworld.workers import Pool
 
 TASKS = ["find-non-living-thing", "lifespan-longest-lived", "power-component", "identify-life-stages-2"]
 ARGUMENTS = {"split": "train", "tasks": TASKS, "per_task": 2, "workers": 1}
@@ -44,7 +45,7 @@ def test_every_row_replays_to_its_score_with_the_same_text_in_another_jvm(golds)
     with ScienceWorld() as env:
         for gold in golds.values():
             start, steps = play(env, gold.episode, gold.actions)
-            assert tuple(steps) == gold.steps and steps[-1].done and gold.score == gold.oracle_score == 100
+            assert tuple(steps) == gold.steps and steps[-1].done and steps[-1].score == gold.oracle_score == 100
             assert (start["description"], start["look"], start["inventory"]) == (gold.description, gold.look, gold.inventory)
 
 
@@ -61,7 +62,7 @@ def test_rewrites_shorten_and_are_named(golds):
 
 def test_a_rewrite_that_spoils_the_path_is_not_kept(golds):
     gold = golds["identify-life-stages-2/0/easy"]  # fewer moves, and the plant has not grown yet
-    assert "teleport" not in gold.rewrites and "noops" not in gold.rewrites and gold.score == 100
+    assert "teleport" not in gold.rewrites and "noops" not in gold.rewrites and gold.steps[-1].score == 100
 
 
 def test_without_teleport_the_walks_stay():
@@ -74,6 +75,18 @@ def test_without_teleport_the_walks_stay():
 def test_an_oracle_that_fails_is_a_row_with_its_reason():
     with ScienceWorld() as env:
         assert gold_row(env, (tasks.episode("freeze", 11), True)) == {"gold": None, "reason": "the oracle itself reaches 87"}
+
+
+def test_a_path_that_the_machine_failed_is_tried_again_and_one_that_the_simulator_has_not_is_a_row(tmp_path, monkeypatch):
+    outcomes = [Lost("A simulator worker died before it answered; see."), SimulatorError("The simulator has no gold path; leave it out.")]
+    monkeypatch.setattr(Pool, "run", lambda self, function, items: zip(items, outcomes, strict=True))
+    with pytest.raises(SimulatorError, match=r"^1 paths failed with the simulator \(A simulator worker died before it answered\); repeat"):
+        collect(tmp_path, "train", ["boil"], 2)
+    with pytest.raises(StoreError, match="not complete"):
+        list(read_gold(tmp_path))
+    del outcomes[0]
+    found = collect(tmp_path, "train", ["boil"], 2)
+    assert list(found["reasons"]) == ["boil/0/easy", "boil/1/easy"]
 
 
 def test_the_summary_counts_the_rows(folder):

@@ -265,7 +265,18 @@ def test_wrong_keys_and_models_are_one_sentence(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000", "http://user:password@host/v1", "https://host/v1?key=1", "ftp://host/v1", "http://[::1/v1"]
+    "url",
+    [
+        "127.0.0.1:8000",
+        "http://user:password@host/v1",
+        "http://:password@host/v1",
+        "http://@host/v1",
+        "https://host/v1?key=1",
+        "ftp://host/v1",
+        "http://[::1/v1",
+        "http://host:80000/v1",
+        "http://host:abc/v1",
+    ],
 )
 def test_urls_that_cannot_be_used_or_could_hold_a_secret(url):
     with pytest.raises(InputError, match="--base-url"):
@@ -280,6 +291,15 @@ def test_the_hub_router_takes_the_hub_token(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     assert endpoint._key("https://router.huggingface.co/v1") == "hf_x"
     assert endpoint._key("https://router.huggingface.co.evil.example/v1") == endpoint._key("http://127.0.0.1:1/v1") == KEY
+
+
+def test_a_key_is_sent_without_its_line_end_and_with_no_character_that_no_key_has(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
+    assert endpoint._key("http://127.0.0.1:1/v1") == KEY
+    for wrong in (f"{KEY}…", f"{KEY}\n{KEY}", f"“{KEY}”"):
+        monkeypatch.setenv("OPENAI_API_KEY", wrong)
+        with pytest.raises(InputError, match=r"^The key in OPENAI_API_KEY holds a character that no key has; copy it again\.$"):
+            endpoint._key("http://127.0.0.1:1/v1")
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_the_page_and_the_tables_show_what_was_counted_and_run_nothing(tmp_path,
     assert list(summary["reasons"].values()) == [2]  # one kind, whatever the numbers and names in it
     write_page(tmp_path / "page.html", {"teacher": "<b>", "teacher_revision": "", "prompt_version": "none", "gold": "0"}, summary, rows)
     page = (tmp_path / "page.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;" in page and "<b></b>" not in page and "default-src 'none'" in page
+    assert "<script" not in page and "&lt;script&gt;" in page and "Annotations by &lt;b&gt;" in page and "default-src 'none'" in page
     assert page.count("<details") == len({row["gold"]["episode"]["task"] for row in rows if not row["reason"]}) + 2
     assert not re.search(r"(src|href)=", page)
     print_summary(summary)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgd_hf.core.records import Rollout, Step, SubgoalTrace
-from sgd_hf.core.subgoals import grounded, parse
+from sgd_hf.core.subgoals import grounded, parse, plain
 from sgd_hf.evaluation.diagnosis import CYCLE, LABELS, LATE, TURNS, label, looped, subgoal_metrics
 from sgd_hf.evaluation.report import WENT
 from sgd_hf.evaluation.scoring import summarise
@@ -194,7 +194,7 @@ def test_rates_are_shares_and_grounding_is_that_of_the_grammar(some):
     for r in some:
         for trace in r.subgoals:
             seen = [r.description, *(t for s in r.steps[: trace.start] for t in (s.look, s.inventory, s.observation))]
-            judged.append(grounded(parse(trace.subgoal), "\n".join(seen)))
+            judged.append(grounded(parse(trace.subgoal), plain("\n".join(seen))))
     assert found["grounded"] == (sum(judged) / len(judged) if judged else None)
 
 

@@ -75,14 +75,14 @@ def test_a_metric_that_is_not_ours_is_not_run(tmp_path):
 
 def test_weights_that_a_vllm_server_was_scored_with_are_known_again(run, tmp_path):
     """vLLM's digest is that of the files, the decoder's that of the tensors; each evaluation names its own."""
-    from sgd_hf.agent import served
     from sgd_hf.agent.decoder import Decoder
+    from sgd_hf.core.safety import weights_digest
 
     folder = tmp_path / "planner"
     shutil.copytree(run / "planner", folder)
     (folder / "README.md").write_text(CARD)
-    for digest in (f"{served.digest(folder)}-vllm", Decoder.from_pretrained(folder).digest):
+    for digest in (f"{weights_digest(folder)}-vllm", Decoder.from_pretrained(folder).digest):
         load(folder, "planner", None, {"planner": digest})
-    for digest in (f"{served.digest(run / 'executor')}-vllm", "0" * 12):
+    for digest in (f"{weights_digest(run / 'executor')}-vllm", "0" * 12):
         with pytest.raises(CheckpointError, match="not those that were scored"):
             load(folder, "planner", None, {"planner": digest})

@@ -9,7 +9,7 @@ from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.core.records import Episode
 from sgd_hf.core.texts import room
 from sgd_hf.scienceworld import tasks
-from sgd_hf.scienceworld.environment import JVM_FLAGS, REJECTED, ScienceWorld, play, provenance
+from sgd_hf.scienceworld.environment import JVM_FLAGS, REJECTED, Lost, ScienceWorld, play, provenance
 
 EPISODE = tasks.episode("find-non-living-thing", 3)
 ROOMS = {"hallway", "kitchen", "bedroom", "bathroom", "living room", "art studio", "workshop", "greenhouse", "foundry", "outside"}
@@ -129,7 +129,7 @@ def test_a_dead_jvm_is_an_error_and_not_a_score():
     with ScienceWorld() as env:
         env.reset(EPISODE)
         os.kill(env.pid, signal.SIGKILL)
-        with pytest.raises(SimulatorError, match="open a new ScienceWorld"):
+        with pytest.raises(Lost, match="open a new ScienceWorld"):
             env.step("look around")
     env.close()
 
@@ -139,8 +139,9 @@ def test_an_error_of_the_simulator_is_an_error_and_not_a_score(env):
     original = env._server.step
     env._server.step = lambda action: "java.lang.NullPointerException\n"
     try:
-        with pytest.raises(SimulatorError, match="NullPointerException"):
+        with pytest.raises(SimulatorError, match="NullPointerException") as raised:
             env.step("wait1")
+        assert not isinstance(raised.value, Lost)
     finally:
         env._server.step = original
     with pytest.raises(InputError):

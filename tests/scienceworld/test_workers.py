@@ -12,6 +12,7 @@ import pytest
 
 from sgd_hf.core.errors import InputError, SimulatorError
 from sgd_hf.scienceworld import tasks
+from sgd_hf.scienceworld.environment import Lost
 from sgd_hf.scienceworld.workers import Pool, Worker
 
 HARNESS = Path(__file__).parents[1] / "harness"
@@ -69,7 +70,7 @@ def test_a_second_death_is_the_items_result_and_the_others_go_on():
     episode = tasks.episode("4-2", 0)
     with Pool(1) as pool:
         results = dict(pool.run(functions.always, ["worker", "nothing"]))
-        assert isinstance(results["worker"], SimulatorError) and results["nothing"] is None
+        assert isinstance(results["worker"], Lost) and results["nothing"] is None
         assert next(iter(pool.run(functions.score, [episode]))) == (episode, 100)
 
 

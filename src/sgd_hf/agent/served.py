@@ -7,7 +7,6 @@ differ from transformers' in the last digits, and so may an answer that hangs on
 """
 
 import asyncio
-import hashlib
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from sgd_hf.agent.agent import Load
 from sgd_hf.agent.decoding import GREEDY, MAX_NEW_TOKENS, Decoding, Writing, branches, write_out
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError, InputError, ServerError
-from sgd_hf.core.safety import CHECKPOINT, refuse_unsafe
+from sgd_hf.core.safety import CHECKPOINT, refuse_unsafe, weights_digest
 
 ALTERNATIVES = 20
 """likeliest first tokens that the server names; more it does not"""
@@ -166,7 +165,7 @@ def _serve(source: str | Path, revision: str | None, decoding: Decoding) -> Iter
         }
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         with serving(str(model), flags=[word for flag in flags.items() for word in flag]) as url:
-            served = Served(url, str(model), tokenizer, f"{digest(folder)}-vllm", decoding)
+            served = Served(url, str(model), tokenizer, f"{weights_digest(folder)}-vllm", decoding)
             try:
                 yield served
             finally:
@@ -185,14 +184,6 @@ def _whole(folder: Path) -> Iterator[Path]:
         for part in load(folder):
             part.save_pretrained(merged)
         yield Path(merged)
-
-
-def digest(folder: Path) -> str:
-    """12 hex digits that stand for the weights' files; not those of `Decoder.digest`, which reads the tensors."""
-    content = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        content.update(path.read_bytes())
-    return content.hexdigest()[:12]
 
 
 async def _all(answers: Iterable[Coroutine[Any, Any, str]]) -> list[str]:

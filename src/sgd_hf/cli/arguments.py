@@ -24,8 +24,9 @@ def simulators(command: Command, about: str = "simulators at once", default: int
 def shard(text: str | None) -> tuple[int, int] | None:
     """``I/N`` as numbers; else this process's place under `accelerate launch`, None where it is alone."""
     if text is None:
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        return (int(os.environ["RANK"]) + 1, processes) if processes > 1 else None
+        rank, processes = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+        shared = rank.isdecimal() and processes.isdecimal() and int(processes) > 1
+        return (int(rank) + 1, int(processes)) if shared else None
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise InputError(f"--shard takes I/N with I from 1 to N, such as 1/4, and got {text!r}.")

@@ -29,24 +29,26 @@ def annotate(command: Command) -> Run:
     """a teacher cuts gold paths into sub-goals"""
     folder(command, "--gold", "what `sgd collect` wrote")
     folder(command, "--out", "where the annotations go")
-    command.add_argument("--teacher", default="rules", choices=("rules", "endpoint", "vllm", "recorded"), help=(
+    command.add_argument("--teacher", choices=("rules", "endpoint", "vllm", "recorded"), help=(
         "who cuts: rules (default, embedded), an OpenAI-compatible server, a vLLM that is started for it, or a recording"
     ))  # fmt: skip
     command.add_argument(
         "--template", metavar="NAME", help="how it is asked: grounded (default), paper (free text) or labels (small models)"
     )
     command.add_argument("--model", metavar="ID", help="endpoint, vllm: the model's name on the server; for vllm a Hub id or a folder")
-    command.add_argument(
-        "--revision", metavar="REV", help="vllm: of the Hub id; endpoint: a note of which weights those are; kept in every row"
-    )
+    command.add_argument("--revision", metavar="REV", help=(
+        "vllm: of the Hub id (a folder has a digest of its weights); endpoint: a note of which weights those are; kept in every row"
+    ))  # fmt: skip
     command.add_argument("--base-url", metavar="URL", help=(
         "endpoint: with its /v1; the key comes from OPENAI_API_KEY, or HF_TOKEN for https://router.huggingface.co/v1"
     ))  # fmt: skip
     command.add_argument("--grammar", action="store_true", help="endpoint: it is a vLLM, which takes grammars")
-    command.add_argument("--server-flags", metavar="FLAGS", help="vllm: of `vllm serve`, such as '--tensor-parallel-size 4'")
+    command.add_argument("--server-flags", metavar="FLAGS", help=(
+        "vllm: of `vllm serve`, written with =, such as --server-flags='--tensor-parallel-size 4'"
+    ))  # fmt: skip
     command.add_argument("--concurrency", type=int, metavar="N", help="endpoint, vllm: questions open at once (default: 16)")
     command.add_argument("--timeout", type=float, metavar="S", help="endpoint, vllm: seconds for one answer (default: 300)")
-    command.add_argument("--repairs", type=int, default=2, metavar="K", help="re-asks at most after an unusable answer (default: 2)")
+    command.add_argument("--repairs", type=int, metavar="K", help="endpoint, vllm: re-asks at most after an unusable answer (default: 2)")
     command.add_argument(
         "--max-cost", type=float, metavar="C", help="stop before more is spent in --out, earlier runs included; a shard has its own"
     )
@@ -55,24 +57,28 @@ def annotate(command: Command) -> Run:
     command.add_argument("--max-tokens-total", type=int, metavar="N", help="stop before more is read and written, earlier runs included")
     command.add_argument("--recording", type=Path, metavar="DIR", help="recorded: what `sgd annotate` wrote")
     command.add_argument("--reparse", action="store_true", help="only read the answers in --out anew, by the present template")
-    command.add_argument("--shard", metavar="I/N", help="annotate the I-th of N shares; without it, merge the shares in --out")
+    command.add_argument("--shard", metavar="I/N", help=(
+        "annotate the I-th of N shares; without it, merge the shares in --out (default under accelerate launch: a share a process)"
+    ))  # fmt: skip
 
     def run(a: argparse.Namespace) -> None:
         from sgd_hf.corpus.annotate import annotate
-        from sgd_hf.corpus.appoint import appoint, by_name
+        from sgd_hf.corpus.appoint import appoint, by_name, refuse_useless
         from sgd_hf.corpus.quality import print_summary
         from sgd_hf.corpus.spending import Budget
 
+        name = a.teacher or "rules"
+        refuse_useless("--reparse" if a.reparse else f"--teacher {name}", vars(a))
         if a.reparse:
             from sgd_hf.corpus.recorded import recorded_template, reparse
 
             print_summary(reparse(a.gold, a.out, by_name(a.template or recorded_template(a.out))))
             return
         teacher = appoint(
-            a.teacher, a.template, model=a.model, revision=a.revision, base_url=a.base_url, server_flags=a.server_flags,
+            name, a.template, model=a.model, revision=a.revision, base_url=a.base_url, server_flags=a.server_flags,
             grammar=a.grammar, recording=a.recording, concurrency=a.concurrency, timeout_s=a.timeout,
         )  # fmt: skip
-        repairs = {"rules": 0, "recorded": getattr(teacher, "repairs", 0)}.get(a.teacher, a.repairs)
+        repairs = {"rules": 0, "recorded": getattr(teacher, "repairs", 0)}.get(name, 2 if a.repairs is None else a.repairs)
         budget = Budget(a.max_cost, a.max_tokens_total, a.price_in, a.price_out)
         share = shard(a.shard)
         summary = annotate(a.gold, a.out, teacher, repairs=repairs, budget=budget, shard=share)

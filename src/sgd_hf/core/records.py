@@ -75,10 +75,6 @@ class GoldPath:
     def actions(self) -> tuple[str, ...]:
         return tuple(step.action for step in self.steps)
 
-    @property
-    def score(self) -> int:
-        return self.steps[-1].score if self.steps else 0
-
 
 @dataclass(frozen=True)
 class Segment:

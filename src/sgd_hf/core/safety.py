@@ -5,6 +5,7 @@ Guarantee: a folder that passes holds nothing that runs when it is loaded (no pi
 The one link that is followed is that of the Hub's cache, from a snapshot into its repository's own blobs.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -52,6 +53,15 @@ def refuse_unsafe(folder: Path, layout: Iterable[str] = ()) -> None:
             )
         if path.suffix == ".json" and _brings_code(path):
             raise CheckpointError(f"{name} in {folder} asks for code of its own (auto_map), which is never run; remove that key.")
+
+
+def weights_digest(folder: Path) -> str:
+    """12 hex digits that stand for the weights' files; not those of an agent's decoder, which reads the tensors."""
+    content = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, lambda: content)
+    return content.hexdigest()[:12]
 
 
 def _inside(path: Path, folder: Path) -> bool:

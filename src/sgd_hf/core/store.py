@@ -105,10 +105,8 @@ class Store:
                 raise StoreError(
                     f"{self.folder} was begun with another configuration, {detail}; repeat the first command to resume it or choose another --out."
                 )
-            then = manifest["versions"].get("commit")
-            if then and "summary" not in manifest and (now := versions().get("commit", then)) not in then.split("+"):
-                manifest["versions"]["commit"] = f"{then}+{now}"  # rows of both will be there
-                write_json(path, manifest)
+            if "summary" not in manifest and manifest["versions"].get("commit"):
+                self._add_commits(manifest, versions())  # rows of both will be there
         elif any(p.name not in (LOCK, "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):
             raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
@@ -118,6 +116,14 @@ class Store:
         self._journals: list[Journal] = []
         self._rows = self.journal("rows")
         self.keys = self._rows.keys
+
+    def _add_commits(self, manifest: dict[str, Any], more: dict[str, str]) -> None:
+        """Let the manifest name the commits of those versions too, each once."""
+        then = manifest["versions"].get("commit", "")
+        commits = "+".join(dict.fromkeys(filter(None, [*then.split("+"), *more.get("commit", "").split("+")])))
+        if commits != then:
+            manifest["versions"]["commit"] = commits
+            write_json(self.folder / "manifest.json", manifest)
 
     def journal(self, name: str) -> Journal:
         """The file ``name.jsonl`` beside the rows, under this store's lock and closed with it."""
@@ -136,6 +142,7 @@ class Store:
                 for journal in journals:
                     journal.merge(part.journal(journal.path.stem))
                 self._rows.merge(part._rows)
+                self._add_commits(self.manifest, part.manifest["versions"])
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows stored so far, in the order in which they were appended."""

@@ -219,9 +219,8 @@ def parse(text: str) -> Subgoal:
     return Subgoal(found[1], tuple(inner.split(",")) if inner else ())
 
 
-def grounded(subgoal: Subgoal, text: str) -> bool:
-    """Whether every argument is `known` from ``text``: what has been seen before the sub-goal starts."""
-    seen = plain(text)
+def grounded(subgoal: Subgoal, seen: str) -> bool:
+    """Whether every argument is `known` from what has been ``seen`` before the sub-goal starts, a text that `plain` wrote."""
     return all(known(a, seen) for a in subgoal.args)
 
 

@@ -1,7 +1,7 @@
 """What the simulator's texts say, read without the simulator.
 
 Guarantee: pure functions of ScienceWorld 1.2.3's English; they never raise, and a text that they do not know
-comes back unchanged but for white space. Nothing else in the project matches on simulator prose.
+comes back unchanged but for white space.
 """
 
 import re

@@ -88,7 +88,11 @@ def print_agreement(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(f"boundaries: precision {found['precision']:.2f}, recall {found['recall']:.2f}; {found['alike']} segments cut alike")
-    for key, words in (("only_a", "only the first has"), ("only_b", "only the second has"), ("other_actions", "have other actions")):
+    for key, words in (
+        ("only_a", "only the first accepted"),
+        ("only_b", "only the second accepted"),
+        ("other_actions", "have other actions"),
+    ):
         if found[key]:
             console.print(f"not compared: {found[key]} paths that {words}.")
 

@@ -24,6 +24,7 @@ from sgd_hf.core.errors import InputError, ServerError, StoreError
 from sgd_hf.core.progress import progress
 from sgd_hf.core.records import Annotation, GoldPath, Segment, from_row, to_row
 from sgd_hf.core.store import Store, read_manifest, read_rows, shard_folder
+from sgd_hf.core.subgoals import parse
 from sgd_hf.corpus.alignment import Rejected, check_cover
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.corpus.quality import Tally, write_page
@@ -70,6 +71,8 @@ def annotate(
     with Store(folder, STAGE, config) as store:
         answers = store.journal("answers")
         store.merge_shards(answers)
+        if store.keys and (foreign := store.keys - {path.key for path in read_gold(gold)}):
+            raise StoreError(f"{folder} holds {min(foreign)}, which is not among the gold paths of {gold}; choose another --out.")
         ledger, tally = Ledger(answers, teacher, budget), Tally()
         for row in store.rows():
             tally.add(from_row(Annotation, row), row.get("repaired", ""))
@@ -105,12 +108,17 @@ def annotation(gold: GoldPath, raw: str, teacher: Teacher) -> Annotation:
 
 
 def read_annotations(folder: str | Path) -> Iterator[Annotation]:
-    """The accepted annotations of a complete stage folder, in the order of its file; `StoreError` for one that does not cover."""
+    """The accepted annotations of a complete stage folder, in the order of its file; `StoreError` for one that does not
+    cover its path, or whose sub-goals are not all written as in `sgd_hf.core.subgoals`."""
     for found in read_rows(folder, STAGE, lambda row: from_row(Annotation, row)):
         if not found.accepted:
             continue
         if not check_cover(found.segments, len(found.gold.steps)):
             raise StoreError(f"the annotation of {found.key} in {folder} does not cover its path; run `sgd annotate` into another folder.")
+        if wrong := [segment.subgoal for segment in found.segments if not _canonical(segment.subgoal)]:
+            raise StoreError(
+                f"the annotation of {found.key} in {folder} holds {wrong[0][:80]!r}, which is no sub-goal; run `sgd annotate` into another folder."
+            )
         yield found
 
 
@@ -122,6 +130,13 @@ def gold_digest(collected: dict[str, Any]) -> str:
 def prompt_version(teacher: Teacher) -> str:
     """Name and version of the template that the teacher is asked by."""
     return "-".join(filter(None, (teacher.template.name, teacher.template.version)))
+
+
+def _canonical(subgoal: str) -> bool:
+    try:
+        return str(parse(subgoal)) == subgoal
+    except ValueError:
+        return False
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -176,6 +191,8 @@ async def _annotate(
             if await _proven(teacher, teacher.template.question(first, 0, ""), ledger, ask):
                 # More at work than slots: a question is ready when a slot is. With one slot, all stays in order.
                 await asyncio.gather(*(work(ask) for _ in range(2 * teacher.concurrency - 1)))
+                if trouble:
+                    raise trouble.pop()  # the session says more, if its server is gone
             else:
                 stopped = True
     except (ServerError, InputError) as error:

@@ -5,11 +5,24 @@ what it has no use for is refused rather than ignored.
 """
 
 import shlex
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sgd_hf.core.errors import InputError
+from sgd_hf.core.safety import weights_digest
 from sgd_hf.corpus.teachers import RuleTeacher, RuleTemplate, Teacher, Template
+
+_ANY = ("teacher", "shard")
+_ASKED = ("template", "revision", "concurrency", "timeout", "repairs", "max_cost", "price_in", "price_out", "max_tokens_total", *_ANY)
+_USES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # what each needs, and what else it has a use for
+    "--teacher rules": ((), _ANY),
+    "--teacher endpoint": (("base_url", "model"), ("grammar", *_ASKED)),
+    "--teacher vllm": (("model",), ("server_flags", *_ASKED)),
+    "--teacher recorded": (("recording",), ("template", *_ANY)),
+    "--reparse": ((), ("template",)),
+}
 
 
 def appoint(
@@ -26,21 +39,10 @@ def appoint(
     timeout_s: float | None = None,
 ) -> Teacher:
     """The teacher of that ``name``, asked by that ``template`` (default: ``grounded``, or the recording's own)."""
-    given = {
-        "template": template, "model": model, "revision": revision, "base-url": base_url, "server-flags": server_flags,
-        "grammar": grammar or None, "recording": recording, "concurrency": concurrency, "timeout": timeout_s,
-    }  # fmt: skip
-    needed, allowed = {
-        "rules": ((), ()),
-        "endpoint": (("base-url", "model"), ("template", "revision", "grammar", "concurrency", "timeout")),
-        "vllm": (("model",), ("template", "revision", "server-flags", "concurrency", "timeout")),
-        "recorded": (("recording",), ("template",)),
-    }[name]
-    for flag, value in given.items():
-        if flag in needed and value is None:
-            raise InputError(f"--teacher {name} needs --{flag}; `sgd annotate --help` says what that is.")
-        if flag not in needed + allowed and value is not None:
-            raise InputError(f"--{flag} is of no use to --teacher {name}; leave it out.")
+    refuse_useless(f"--teacher {name}", {
+        "template": template, "model": model, "revision": revision, "base_url": base_url, "server_flags": server_flags,
+        "grammar": grammar, "recording": recording, "concurrency": concurrency, "timeout": timeout_s,
+    })  # fmt: skip
     if name == "rules":
         return RuleTeacher()
     if name == "recorded":
@@ -54,15 +56,30 @@ def appoint(
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if name == "endpoint":
         return EndpointTeacher(base_url, model, by_name(template or "grounded"), grammar=grammar, **chosen)
-    # Rows tell a folder's own name, not where it lay; a revision of a Hub id is what the server loads.
-    said = Path(model).resolve().name if Path(model).is_dir() else model
-    flags = ["--served-model-name", said, *(["--revision", revision] if revision and said == model else [])]
+    said, flags = model, ["--revision", revision] if revision else []
+    if (own := Path(model).resolve()).is_dir():  # rows tell its name and weights, not where it lay
+        said, flags = own.name, []
+        chosen.setdefault("revision", weights_digest(own))
+    flags += ["--served-model-name", said]
     try:
         flags += shlex.split(server_flags or "")
     except ValueError as error:
         raise InputError(f"--server-flags cannot be read ({error}); quote them as for a shell.") from None
     where = partial(serving, model, flags=flags)
     return EndpointTeacher(where, said, by_name(template or "grounded"), grammar=True, **chosen)
+
+
+def refuse_useless(who: str, given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where ``who``, ``--teacher NAME`` or ``--reparse``, needs what is not ``given`` or has no use for what
+    is; what no teacher has a use for is not looked at."""
+    needed, allowed = _USES[who]
+    useless = {name for row in _USES.values() for name in sum(row, ())} - {*needed, *allowed}
+    for name, value in given.items():
+        flag = name.replace("_", "-")
+        if name in needed and not value:
+            raise InputError(f"{who} needs --{flag}; `sgd annotate --help` says what that is.")
+        if name in useless and value:
+            raise InputError(f"--{flag} is of no use to {who}; leave it out.")
 
 
 def by_name(template: str) -> Template:

@@ -60,6 +60,8 @@ def build(
     sought = [read_manifest(folder, "search", complete=True)["config"] for folder in searches]
     if out.exists() and any(out.iterdir()):
         read_manifest(out, "build")
+    if inner := [folder for folder in (*annotations, *searches) if folder.resolve().is_relative_to(out)]:
+        raise InputError(f"{inner[0]} lies in {out}, which is made anew; choose another --out.")
     tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
     seen: set[str] = set()
     shortened: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 Guarantee: the steps of an accepted row are those of a replay from a fresh reset that ended at 100, and its path
 does not depend on what was collected before it or by how many workers. A path that cannot be accepted is a row
-with its reason. Valid actions are never listed.
+with its reason; one during which a simulator died, twice, is owed. Valid actions are never listed.
 
 The rewrites, in the order in which they are applied:
     cut       nothing after the simulator's first "done"
@@ -96,7 +96,7 @@ def collect(
     with Store(out, STAGE, config) as store:
         owed = [(episode, teleport) for episode in episodes if episode.key not in store.keys]
         with Pool(workers, EPISODE_TIMEOUT_S) as pool, progress("collect", len(episodes), len(store.keys)) as advance:
-            for (episode, _), outcome in pool.run(gold_row, owed):
+            for (episode, _), outcome in pool.settled(gold_row, owed):
                 if isinstance(outcome, SimulatorError):
                     outcome = {"gold": None, "reason": f"simulator: {outcome}"}
                 store.append(episode.key, outcome)

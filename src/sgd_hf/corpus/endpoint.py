@@ -146,9 +146,10 @@ def _host(base_url: str) -> str:
     """Host and port; a URL that could hold a secret is refused, because it would be printed and stored."""
     try:
         parts = urlsplit(base_url)
-    except ValueError:  # half an IPv6 address
+        _ = parts.port  # read, it is checked
+    except ValueError:  # half an IPv6 address, or a port that is none
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
         raise InputError("--base-url takes http(s)://HOST[:PORT]/PATH, such as http://127.0.0.1:8000/v1, without a password or a query.")
     return parts.netloc
 
@@ -160,7 +161,10 @@ def _key_name(host: str) -> str:
 def _key(base_url: str) -> str:
     """The key for this server; empty where none is set, because a server of one's own needs none."""
     host = _host(base_url)
-    key = os.environ.get(_key_name(host), "")
-    if not key and _key_name(host) == "HF_TOKEN":
+    name = _key_name(host)
+    key = os.environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"The key in {name} holds a character that no key has; copy it again.")
+    if not key and name == "HF_TOKEN":
         raise InputError(f"{host} needs a token; put one into the environment variable HF_TOKEN.")
     return key

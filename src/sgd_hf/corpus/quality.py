@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.records import Annotation, from_row
-from sgd_hf.core.subgoals import known, parse
+from sgd_hf.core.subgoals import grounded, parse
 from sgd_hf.core.table import Table
 from sgd_hf.corpus.rules import views
 from sgd_hf.corpus.spending import Budget
@@ -47,8 +47,7 @@ class Tally:
         for segment in item.segments:
             subgoal = parse(segment.subgoal)
             actions = segment.end - segment.start
-            seen = view(segment.start).seen
-            task.update(segments=1, actions=actions, grounded=all(known(a, seen) for a in subgoal.args))
+            task.update(segments=1, actions=actions, grounded=grounded(subgoal, view(segment.start).seen))
             self.verbs[subgoal.verb].update(segments=1, actions=actions)
             self.lengths[actions] += 1
             self.distinct.add(segment.subgoal)

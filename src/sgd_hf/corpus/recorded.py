@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.core.errors import ServerError, StoreError
+from sgd_hf.core.errors import InputError, StoreError
 from sgd_hf.core.store import Store, read_manifest, read_rows, write_json
 from sgd_hf.corpus.annotate import STAGE, annotate, gold_digest
 from sgd_hf.corpus.quality import write_page
@@ -44,7 +44,7 @@ class RecordedTeacher:
         async def ask(question: Question) -> Completion:
             found = answers.get(question.about)
             if not found:
-                raise ServerError(f"{self.recording} holds no answer about {question.about}.")
+                raise InputError(f"{self.recording} holds no answer about {question.about}; give the gold paths that it was made of.")
             last = max(found)
             if question.attempt > last:
                 return replace(found[last], prompt_tokens=0, completion_tokens=0, cached_tokens=0, began=0.0, seconds=0.0)
@@ -75,6 +75,8 @@ def reparse(gold: str | Path, out: str | Path, template: Template) -> dict[str, 
         after = read_manifest(scratch, STAGE, complete=True)
         os.replace(scratch / "rows.jsonl", folder / "rows.jsonl")
         write_json(folder / "manifest.json", after | {"summary": found})
+        for shard in folder.glob("shard-*-of-*"):  # all of it is in the folder, which is complete; its version is the old one
+            shutil.rmtree(shard)
         write_page(folder / "report.html", after["config"], found, read_rows(folder, STAGE))
         shutil.rmtree(scratch)
     return found

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sgd_hf.core.records import GoldPath, Segment, Step
-from sgd_hf.core.subgoals import Subgoal, known, plain
-from sgd_hf.core.texts import ROOMS
+from sgd_hf.core.subgoals import Subgoal, grounded, known, plain
+from sgd_hf.core.texts import ROOMS, TICKS
 
 REVISION = "1"
 """raised with every change that cuts or names differently"""
@@ -138,7 +138,7 @@ def candidates(gold: GoldPath, starts: Sequence[int], most: int = 6) -> list[lis
         own.append(named or [_next(moves, letters, start, now)])
     found = []
     for k, subgoals in enumerate(own):
-        later = [(s, end) for following in own[k + 1 : k + 4] for s, end in following if all(known(a, seen[k]) for a in s.args)]
+        later = [(s, end) for following in own[k + 1 : k + 4] for s, end in following if grounded(s, seen[k])]
         earliest: dict[str, int] = {}
         for subgoal, end in (*subgoals, *later):
             earliest[str(subgoal)] = min(end, earliest.get(str(subgoal), end))
@@ -243,7 +243,7 @@ def _same(moves: list[_Move], view: View) -> tuple[str, ...]:
 
 
 def _count(moves: list[_Move], view: View) -> tuple[str, ...]:
-    return (str(sum(10 if m.kind == "W" else 1 for m in moves)),)
+    return (str(sum(TICKS["wait" if m.kind == "W" else "wait1"] for m in moves)),)
 
 
 def _pots(moves: list[_Move], view: View) -> tuple[str, ...] | None:

@@ -93,7 +93,7 @@ def search(annotations: str | Path, out: str | Path, tasks: Sequence[str] = (), 
     with Store(out, STAGE, config) as store:
         owed = [(start, sorted(opens[start.room]), targets, seed) for start in starts if start.annotation.key not in store.keys]
         with Pool(workers, EPISODE_TIMEOUT_S) as pool, progress("search", len(starts), len(store.keys)) as advance:
-            for (start, *_), outcome in pool.run(searched, owed):
+            for (start, *_), outcome in pool.settled(searched, owed):
                 if isinstance(outcome, SimulatorError):
                     outcome = {"searches": [], "reason": f"simulator: {outcome}"}
                 store.append(start.annotation.key, outcome)

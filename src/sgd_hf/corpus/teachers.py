@@ -102,7 +102,7 @@ class Teacher(Protocol):
     concurrency: int
 
     def session(self) -> AbstractAsyncContextManager[Ask]:
-        """What is asked, while whatever it needs is up; entered only where an answer is owed."""
+        """What is asked, while whatever it needs is up; entered only where a row is owed."""
         ...
 
     def canary(self, question: Question) -> Question | None:

@@ -14,11 +14,10 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, ModelCard, RepoCard
 
-from sgd_hf.agent import served
 from sgd_hf.agent.agent import AgentConfig, read_json
 from sgd_hf.agent.policy import Ask
 from sgd_hf.core.errors import CheckpointError, HubError
-from sgd_hf.core.safety import refuse_unsafe
+from sgd_hf.core.safety import refuse_unsafe, weights_digest
 from sgd_hf.release.artifacts import METRIC, MODULES, Artifact
 
 Fetch = Callable[[str, str | None], Path]
@@ -116,7 +115,7 @@ def _module(folder: Path, role: str, digest: str | None) -> None:
 
     ModelCard.load(folder / "README.md")
     decoder = Decoder.from_pretrained(folder)
-    own = f"{served.digest(folder)}-vllm" if (digest or "").endswith("-vllm") else decoder.digest
+    own = f"{weights_digest(folder)}-vllm" if (digest or "").endswith("-vllm") else decoder.digest
     if digest and own != digest:
         raise CheckpointError(
             f"The weights of the {role} in {folder} are not those that were scored (digest {own}, the evaluation's {digest}); "

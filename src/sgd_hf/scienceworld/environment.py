@@ -34,6 +34,10 @@ JVM_FLAGS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2 -Xmx512m -XX:+UseSe
 """hashCode=2 gives all objects the same identity hash, without which hash sets iterate in another order each run"""
 
 
+class Lost(SimulatorError):
+    """The JVM, or the worker that owns it, died: the machine's doing, for all that is known, and not the episode's."""
+
+
 class ScienceWorld:
     """A context manager that owns one JVM, started here and gone after `close` or with this process.
 
@@ -173,14 +177,15 @@ class ScienceWorld:
         return joined.split("\n") if joined else []
 
     def _call(self, method: Any, *arguments: Any) -> Any:
-        from py4j.protocol import Py4JError
+        from py4j.protocol import Py4JError, Py4JJavaError
 
         try:
             return method(*arguments)
         except (Py4JError, OSError) as error:
             self._over = True
             state = "is gone" if self._process.poll() is not None else "failed"
-            raise SimulatorError(f"The JVM {state} ({type(error).__name__}); open a new ScienceWorld and reset the episode.") from None
+            kind = SimulatorError if isinstance(error, Py4JJavaError) else Lost  # thrown in the JVM, or no answer of it
+            raise kind(f"The JVM {state} ({type(error).__name__}); open a new ScienceWorld and reset the episode.") from None
 
 
 def play(env: ScienceWorld, episode: Episode, actions: Sequence[str]) -> tuple[dict[str, Any], list[Step]]:

@@ -25,11 +25,6 @@ class Task:
     length: str
     variations: int
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of variations of each split."""
-        return {split: len(_range(self.variations, split)) for split in SPLITS}
-
 
 _TABLE = """
 1-1  long   30   boil

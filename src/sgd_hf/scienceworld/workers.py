@@ -1,8 +1,8 @@
 """Worker processes that each own one JVM, and a pool that survives their deaths.
 
 Guarantee: every item given to `Pool.run` comes back exactly once, as a result or as a `SimulatorError`. A worker
-that hangs, dies or loses its JVM is killed with its JVM and replaced, and its item is tried once more. Nothing
-stays behind: not after `close`, not after Ctrl-C, and not after this process is killed with SIGKILL.
+that hangs or dies is killed with its JVM and replaced, a JVM that fails is replaced alone, and the item is tried
+once more. Nothing stays behind: not after `close`, not after Ctrl-C, and not after this process is killed with SIGKILL.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from multiprocessing import connection
 from typing import Any, TypeVar
 
 from sgd_hf.core.errors import SimulatorError
-from sgd_hf.scienceworld.environment import ScienceWorld, jar_path
+from sgd_hf.scienceworld.environment import Lost, ScienceWorld, jar_path
 from sgd_hf.scienceworld.java import find_java
 
 Item = TypeVar("Item")
@@ -59,12 +59,12 @@ class Worker:
             self.connection.send((function, item))
 
     def receive(self) -> Any:
-        """What the function returned; raises what it raised, and `SimulatorError` if the worker died."""
+        """What the function returned; raises what it raised, and `Lost` if the worker died."""
         try:
             ok, value = self.connection.recv()
         except (EOFError, OSError):
             self.close()
-            raise SimulatorError("A simulator worker died before it answered; see whether the machine ran out of memory.") from None
+            raise Lost("A simulator worker died before it answered; see whether the machine ran out of memory.") from None
         if not ok:
             raise value
         return value
@@ -132,6 +132,20 @@ class Pool:
             for worker in busy:
                 worker.close()
 
+    def settled(
+        self, function: Callable[[ScienceWorld, Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | SimulatorError]]:
+        """As `run`, without the items that are `Lost`: when all others have come back, one `SimulatorError` counts them."""
+        lost: list[Lost] = []
+        for item, outcome in self.run(function, items):
+            if isinstance(outcome, Lost):
+                lost.append(outcome)
+            else:
+                yield item, outcome
+        if lost:
+            reason = str(lost[-1]).partition(";")[0]
+            raise SimulatorError(f"{len(lost)} paths failed with the simulator ({reason}); repeat the command, which tries them again.")
+
     def close(self) -> None:
         """End all workers and their JVMs."""
         while self._idle:
@@ -148,7 +162,8 @@ class Pool:
     def _outcome(self, worker: Worker, ready: bool) -> Any:
         if not ready:
             worker.close()
-            return SimulatorError(f"The simulator gave no answer within {self._timeout:g} s; leave this episode out if it happens again.")
+            # Not `Lost`: an episode that hangs may hang for ever, and the others must not wait for it.
+            return SimulatorError(f"The simulator gave no answer within {self._timeout:g} s.")
         try:
             return worker.receive()
         except SimulatorError as error:

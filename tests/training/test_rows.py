@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sgd_hf.core.errors import InputError
 from sgd_hf.training.recipe import Student
+from sgd_hf.training.renaming import renamed
 from sgd_hf.training.rows import data_folder, episode_times, learnt_rows
 
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -106,6 +107,25 @@ def test_held_out_tasks_are_neither_learnt_nor_validated_on(data):
         rows(data, "planner", held_out=["no-such-task"])
     with pytest.raises(InputError, match="every task"):
         rows(data, "planner", held_out=sorted(set(there["train"]["task"])))
+
+
+def test_a_renaming_of_an_earlier_version_is_not_answered_from_a_cache(data, monkeypatch):
+    """What is made of the rows comes from the cache as well."""
+
+    def later(messages, key):
+        return [{**message, "content": f"{key} {message['content']}"} for message in messages]
+
+    def counted(part):
+        return part.map(lambda messages: {"first": messages[0]["content"]}, input_columns="messages")["first"]
+
+    before = counted(rows(data, "planner", renamings=1)["train"])
+    monkeypatch.setattr(renamed, "__code__", later.__code__)
+    again = rows(data, "planner", renamings=1)["train"]
+    assert (
+        counted(again) == [messages[0]["content"] for messages in again["messages"]]
+        and counted(again)[0].startswith("0/0 ")
+        and before != counted(again)
+    )
 
 
 def test_a_folder_is_itself_and_what_is_neither_is_refused(data):

@@ -57,7 +57,7 @@ guarded(lambda: quickstart._train(Path({str(tmp_path)!r})))
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while sum(1 for path in tmp_path.glob("*.pid") if path.read_text()) < 2:
+    while len([path for path in tmp_path.glob("*.pid") if path.read_text()]) < 2:
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     child.send_signal(ending)

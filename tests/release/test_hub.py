@@ -80,7 +80,8 @@ def test_every_published_artifact_is_verified(published, tmp_path):
 
 
 def test_verification_names_what_is_not_there(published, tmp_path):
-    for id, what in (("acme/nothing", "not on the Hub"), ("acme/sgd-agent-tiny@v9", "no such revision")):
+    said = {"acme/nothing": "not on the Hub", "acme/sgd-agent-tiny@v9": "no such revision", "runs/release/agent": "give ORG/NAME"}
+    for id, what in said.items():
         code, _, errors = command(published[0], tmp_path / "home", "release", "--verify", id)
         assert code == 2 and what in errors and len(errors.strip().splitlines()) == 1
 
@@ -164,6 +165,8 @@ def test_who_may_not_write_is_told_so(release, hub):
     for token, what in (("hf_loopbackreader", "403"), ("", "hf auth login")):
         code, _, errors = release(token=token)
         assert code == 2 and what in errors and len(errors.strip().splitlines()) == 1, errors
+    code, said, errors = release("--dry-run", token="")  # to whom what is private looks new
+    assert code == 2 and "hf auth login" in errors and not said
     assert not hub.state["repos"] and not hub.sent
 
 

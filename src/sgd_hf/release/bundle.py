@@ -174,7 +174,10 @@ def _module(run: Path, module: str, folder: Path, results: dict[str, Any], names
     for path in sorted((run / module).iterdir()):
         if any(fnmatchcase(path.name, pattern) for pattern in CHECKPOINT):
             shutil.copy2(path, folder / path.name)
-    module_card(module, about, results, names, _example(run / "data", run / module, module, about["seq2seq"])).save(folder / "README.md")
+    learnt = [read_json(run / name / "sgd.json") for name in names if name in MODULES]
+    alike = bool(about["base"]) and all(said.get(key) == learnt[0].get(key) for said in learnt for key in ("base", "episodes"))
+    example = _example(run / "data", run / module, module, about["seq2seq"])
+    module_card(module, about, results, names, example, alike).save(folder / "README.md")
     eval_results(folder, module, results, names, org)
 
 

@@ -8,8 +8,8 @@
     python dataset_scripts/annotate_subgoals.py --model Qwen/Qwen3-32B --out runs/qwen3 --gold ORG/DATASET --gold-revision v1.0.0
 
 On several machines that share --out, collect once (`sgd collect`), give each that folder as --gold and its `--shard i/n`,
-and when all are done repeat the command without --shard, which merges the shares by key. Every step resumes: repeat the command after an interruption. vLLM comes into
-an environment of its own the first time (`sgd doctor --make-vllm-env`).
+and when all are done repeat the command without --shard, which merges the shares by key. Every step resumes: repeat
+the command after an interruption. vLLM comes into an environment of its own the first time (`sgd doctor --make-vllm-env`).
 """
 
 import argparse

@@ -46,8 +46,8 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
     read_manifest(run / "data", "build", complete=True)
     if readme:
         around(readme)
-    agents = ("shared", "first") if (run / "shared").is_dir() else ("planner", "executor", "first")
-    modules = [module for module in MODULES if module in (*agents, "flat") and (run / module).is_dir()]
+    playing = ("shared", "first") if (run / "shared").is_dir() else ("planner", "executor", "first")
+    modules = [module for module in MODULES if module in (*playing, "flat") and (run / module).is_dir()]
     student = student or student_of(run / modules[0]) if modules else ""
     names: Names = {name: identify(name, org, student) for name in ORDER if name not in MODULES or name in modules}
     absent = {*(() if rollouts else ("rollouts", "demo")), *(("dataset", "metric", "demo") if light else ())}

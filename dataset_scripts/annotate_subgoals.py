@@ -7,9 +7,9 @@
     python dataset_scripts/annotate_subgoals.py --model Qwen/Qwen3-32B --out runs/qwen3               collects first
     python dataset_scripts/annotate_subgoals.py --model Qwen/Qwen3-32B --out runs/qwen3 --gold ORG/DATASET --gold-revision v1.0.0
 
-On several machines that share --out, give each its `--shard i/n`, and when all are done repeat the command without
---shard, which merges the shares by key. Every step resumes: repeat the command after an interruption. vLLM comes into
-an environment of its own the first time (`sgd doctor --make-vllm-env`).
+On several machines that share --out, collect once (`sgd collect`), give each that folder as --gold and its `--shard i/n`,
+and when all are done repeat the command without --shard, which merges the shares by key. Every step resumes: repeat
+the command after an interruption. vLLM comes into an environment of its own the first time (`sgd doctor --make-vllm-env`).
 """
 
 import argparse
@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--shard", type=share, metavar="I/N", help="annotate the I-th of N shares; without it, merge the shares in --out")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     a = parser.parse_args()
+    if a.shard and not (a.gold and Path(a.gold).is_dir()):
+        raise InputError("--shard needs --gold with a folder that is complete; run `sgd collect` once, then start the shares.")
     gold = Path(a.gold) if a.gold and Path(a.gold).is_dir() else a.out / "gold" / a.split
     if a.gold and gold != Path(a.gold):
         download(a.gold, a.gold_revision, a.split, gold)

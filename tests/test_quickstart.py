@@ -1,5 +1,11 @@
 """The command that the README begins with: the whole chain, once, and nothing of it twice."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -32,3 +38,39 @@ def test_the_chain_comes_to_its_end_and_runs_once(tmp_path, monkeypatch):
     again = module.quickstart(out, said.append)
     assert again["arms"] == results["arms"] and again["stages"] == results["stages"]
     assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) >= 3
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_it_ends_its_trainings(tmp_path, ending):
+    """Two of them, each in a session of its own; what stands in for a training says who it is and waits."""
+    code = f"""
+import subprocess, sys
+from pathlib import Path
+from sgd_hf import quickstart
+from sgd_hf.core.errors import guarded
+
+quickstart._start = lambda out, role: subprocess.Popen(
+    [sys.executable, "-c", f"import os, time; open('{tmp_path}/{{role}}.pid', 'w').write(str(os.getpid())); time.sleep(60)"],
+    start_new_session=True,
+)
+guarded(lambda: quickstart._train(Path({str(tmp_path)!r})))
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len([path for path in tmp_path.glob("*.pid") if path.read_text()]) < 2:
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(ending)
+    assert child.wait(timeout=30) == 128 + ending
+    assert not [path for path in tmp_path.glob("*.pid") if Path(f"/proc/{path.read_text()}").exists()]
+
+
+def test_a_training_that_was_cut_off_while_it_cleared_up_is_owed(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(module, "_start", lambda out, role: started.append(role) or subprocess.Popen(["true"]))
+    for role in module.ROLES:
+        (tmp_path / role).mkdir()
+        (tmp_path / role / "sgd.json").write_text("{}")
+    (tmp_path / "flat" / "checkpoint-9").mkdir()
+    module._train(tmp_path)
+    assert started == ["flat"]

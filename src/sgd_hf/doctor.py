@@ -51,8 +51,8 @@ def make_vllm_environment(folder: Path | None = None) -> Path:
     it is only checked again; cut off, the same call goes on. Raises `InputError` with the step that failed."""
     folder = (folder or vllm_home()).absolute()
     python, kind = folder / "bin" / "python", "cuda" if has_gpu() else "cpu"
-    if not python.exists():
-        if folder.exists() and any(folder.iterdir()):
+    if not (folder / "bin" / "pip").exists():  # it comes last
+        if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
             raise InputError(f"{folder} holds something that is not a virtual environment; give an empty or a new folder.")
         _do("making the virtual environment", [sys.executable, "-m", "venv", folder])
     if not _vllm_version(folder):

@@ -108,7 +108,8 @@ class _Clock:
 def _train(out: Path) -> None:
     """The three recipes of recipes/tiny, two at a time, each in a process with one thread: two threads that spin
     against each other are slower than one."""
-    owed = [role for role in reversed(ROLES) if not (out / role / "sgd.json").exists()]
+    # One that has its checkpoints still was cut off while it removed them.
+    owed = [role for role in reversed(ROLES) if not (out / role / "sgd.json").exists() or [*(out / role).glob("checkpoint-*")]]
     running: dict[str, subprocess.Popen[bytes]] = {}
     (out / "logs").mkdir(parents=True, exist_ok=True)
     try:
@@ -136,7 +137,7 @@ def _train(out: Path) -> None:
 def _start(out: Path, role: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "sgd_hf.training.sft", "--config", asset("recipes", "tiny", f"{role}.yaml")]
     with open(out / "logs" / f"{role}.log", "ab") as log:
-        # A session of its own: Ctrl-C reaches this process, which ends its trainings.
+        # A session of its own: what ends this process reaches it alone, and it ends its trainings.
         return subprocess.Popen(
             [*command, "--data", out / "data", "--out", out / role],
             env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, start_new_session=True,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sgd_hf.core.errors import InputError
 from sgd_hf.corpus.annotate import read_annotations
 from sgd_hf.corpus.collect import read_gold
 from sgd_hf.corpus.teachers import RuleTeacher
@@ -46,6 +47,14 @@ def test_shares_merge_to_what_one_machine_makes(called, gold_folder, tmp_path):
     called("--gold", gold_folder, "--out", tmp_path / "many")
     whole = rows(tmp_path / "one" / "annotations" / "train")
     assert len(whole) == 30 and rows(tmp_path / "many" / "annotations" / "train") == whole
+
+
+@pytest.mark.parametrize("gold", [(), ("--gold", "ORG/DATASET")])
+def test_shares_do_not_collect(called, tmp_path, gold):
+    """Each into the same folder, and all but one would find it locked."""
+    with pytest.raises(InputError, match="run `sgd collect` once"):
+        called("--out", tmp_path / "out", "--shard", "1/2", *gold)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])

@@ -28,6 +28,7 @@ def test_the_same_agent_passes_and_another_score_does_not(run, tmp_path):
     [played] = play_all(short.episodes, arm("hierarchical", agent=run), short, workers=1)
     play_again(tmp_path / "agent", fetch, [played], 100, 2)
     assert sorted(asked) == [("../executor", None), ("../planner", None)]
-    other = dataclasses.replace(played, steps=(*played.steps, Step("wait1", "", "", "", 0, 1, False)))
-    with pytest.raises(HubError, match=played.episode.task):
-        play_again(tmp_path / "agent", fetch, [other], 100, 2)
+    more = (*played.steps, Step("wait1", "", "", "", 0, 1, False))
+    for other in (dataclasses.replace(played, steps=more), dataclasses.replace(played, score=played.score + 1)):
+        with pytest.raises(HubError, match=played.episode.task):
+            play_again(tmp_path / "agent", fetch, [other], 100, 2)

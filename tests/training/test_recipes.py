@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,12 @@ def test_what_moves_between_versions_is_written_out(path):
     moving |= {"per_device_train_batch_size", "gradient_accumulation_steps", "activation_checkpointing", "adam_beta2", "adam_epsilon"}
     moving |= {"max_length", "packing", "padding_free", "loss_type", "assistant_only_loss"} if "trainer" not in keys else set()
     assert moving <= set(keys)
+
+
+def test_a_sweep_over_a_group_that_is_none_does_not_begin(tmp_path):
+    given = [asset("recipes", "sweeps", "held_out.sh"), "data", tmp_path / "out", "forces", "sorcery"]
+    done = subprocess.run(["bash", *given], capture_output=True, text=True)
+    assert done.returncode == 2 and "sorcery is no group" in done.stderr and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("path", LAUNCHES, ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 """Which episodes a student learns from, and how often: the same everywhere, nested, and in the shares that were asked for."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -106,6 +107,19 @@ def test_held_out_tasks_are_neither_learnt_nor_validated_on(data):
         rows(data, "planner", held_out=["no-such-task"])
     with pytest.raises(InputError, match="every task"):
         rows(data, "planner", held_out=sorted(set(there["train"]["task"])))
+
+
+def test_a_renaming_of_an_earlier_version_is_not_answered_from_a_cache(data, monkeypatch):
+    """Nor is what is made of its rows. What is drawn stands for whatever a later version does otherwise."""
+
+    def learnt():
+        part = rows(data, "planner", renamings=1)["train"]
+        return part["messages"], part.map(lambda messages: {"text": str(messages)}, input_columns="messages")["text"]
+
+    before, _ = learnt()
+    monkeypatch.setattr(random, "Random", lambda key, drawn=random.Random: drawn(f"later {key}"))
+    messages, texts = learnt()
+    assert list(messages) != list(before) and list(texts) == [str(some) for some in messages]
 
 
 def test_a_folder_is_itself_and_what_is_neither_is_refused(data):

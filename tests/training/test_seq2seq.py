@@ -67,6 +67,17 @@ def test_every_assistant_turn_is_a_pair_of_what_stands_before_it(flan, tmp_path)
     assert as_text(row["messages"][:1], "</s>") == "task: boil </s> room: kitchen"
 
 
+def test_pairs_of_an_earlier_version_are_not_answered_from_a_cache(flan, tmp_path, monkeypatch):
+    from datasets import load_dataset
+
+    rows(turns("task: boil", "activate stove")).to_parquet(tmp_path / "rows.parquet")
+    stored = load_dataset("parquet", data_files=str(tmp_path / "rows.parquet"), split="train")
+    made_of(flan, tmp_path, stored)
+    monkeypatch.setattr(as_text, "__code__", (lambda messages, stop: "task: find").__code__)
+    trainer, _ = made_of(flan, tmp_path, stored)
+    assert trainer.processing_class.decode(trainer.train_dataset[0]["input_ids"]) == "task: find</s>"
+
+
 def test_what_does_not_fit_or_come_back_is_refused(flan, tmp_path):
     for key, row in (
         ("max_source_length", turns("where is the pot? " * 9, "END")),

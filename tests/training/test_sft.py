@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from sgd_hf.core.assets import asset
 from sgd_hf.core.errors import InputError, StoreError
-from sgd_hf.core.store import read_manifest
+from sgd_hf.core.store import lock, read_manifest
 from sgd_hf.training import sft
 from sgd_hf.training.rows import learnt_rows
 from sgd_hf.training.sft import train
@@ -21,7 +21,7 @@ from sgd_hf.training.sft import train
 pytestmark = pytest.mark.slow
 SAFE = {
     "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "chat_template.jinja", "sgd.json", "manifest.json",
+    "chat_template.jinja", "sgd.json", "manifest.json", ".lock",
 }  # fmt: skip
 
 
@@ -56,7 +56,8 @@ def test_a_finished_training_is_not_repeated_and_another_one_is_refused(run, dat
 def test_a_row_that_would_be_cut_is_refused(data, recipe, tmp_path):
     with pytest.raises(InputError, match=r"has \d+ tokens and the recipe's max_length is 32") as refused:
         train(recipe("executor", max_length=32), str(data), tmp_path / "out")
-    assert "\n" not in str(refused.value) and not (tmp_path / "out").exists()
+    assert "\n" not in str(refused.value)
+    assert train(recipe("executor"), str(data), tmp_path / "out")["steps"] == 6, "what has not begun stands in nobody's way"
 
 
 def test_other_folders_are_refused(gold_folder, recipe, tmp_path):
@@ -70,7 +71,7 @@ def test_a_folder_of_something_else_is_left_alone(data, recipe, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(InputError, match="not of `sgd train`"):
         train(recipe(), str(data), tmp_path)
-    assert (tmp_path / "README.md").read_text() == "mine"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"README.md": "mine"}
 
 
 def test_a_recipe_that_evaluates_needs_dev_rows(data, recipe, tmp_path, monkeypatch):
@@ -117,6 +118,57 @@ def test_a_folder_without_its_summary_is_not_finished(run, data, recipe, tmp_pat
     (out / "model.safetensors").write_bytes(b"torn")
     assert train(recipe("executor"), str(data), out)["losses"] == manifest["summary"]["losses"]
     assert (out / "model.safetensors").read_bytes() == (run / "executor" / "model.safetensors").read_bytes()
+
+
+def test_a_folder_that_was_cut_off_while_it_was_cleared_up_is(run, data, recipe, tmp_path):
+    out = shutil.copytree(run / "executor", tmp_path / "out")
+    (out / "checkpoint-4").mkdir()
+    assert train(recipe("executor"), str(data), out)["steps"] == 6
+    assert not (out / "checkpoint-4").exists()
+
+
+def test_two_trainings_do_not_share_a_folder(data, recipe, tmp_path):
+    with lock(tmp_path), pytest.raises(StoreError, match="being written by another sgd process"):
+        train(recipe("executor"), str(data), tmp_path)
+    with pytest.raises(StoreError, match="sgd build"):
+        train(recipe("executor"), str(data), data)
+    assert not (data / ".lock").exists()
+
+
+def test_another_recipe_is_refused_once_there_is_a_checkpoint(run, data, recipe, tmp_path):
+    """Stopped before its first one, with no more than what says that it began."""
+    shutil.copy2(run / "planner" / "manifest.json", tmp_path)
+    (tmp_path / "progress.json").write_text("{}")
+    shutil.copytree(tmp_path, tmp_path / "checkpoint-2")
+    with pytest.raises(InputError, match="another recipe"):
+        train(recipe("executor"), str(data), tmp_path)
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    assert train(recipe("executor"), str(data), tmp_path)["role"] == "executor"
+
+
+def test_other_rows_are_other_data(run, data, recipe, tmp_path):
+    """`sgd build` again, into the same folder, of as many rows: a file of rows is named by what is in it."""
+    other = shutil.copytree(data, tmp_path / "data")
+    for path in other.glob("planner/train*.parquet"):
+        path.rename(path.with_stem("train-0123456789ab"))
+    assert train(recipe("executor"), str(other), run / "executor")["steps"] == 6
+    with pytest.raises(InputError, match="on other data"):
+        train(recipe("planner"), str(other), run / "planner")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lora": {"target_modules": ["q_projx"]}, "scratch": None, "vocabulary": None}, r"cannot be trained: .*q_projx"),
+        ({"report_to": "wandb"}, r"cannot be trained: .*wandb"),
+    ],
+)
+def test_what_a_trainer_cannot_be_made_of_is_one_sentence(run, data, recipe, tmp_path, monkeypatch, changes, said):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    model = {"model": str(run / "planner")} if "lora" in changes else {}
+    with pytest.raises(InputError, match=said) as refused:
+        train(recipe("planner", **changes, **model), str(data), tmp_path / "out")
+    assert "\n" not in str(refused.value)
 
 
 def test_two_processes_learn_what_one_does(data, recipe, run, tmp_path):
@@ -172,6 +224,8 @@ def test_an_adapter_goes_on_from_another_and_remembers_it(data, recipe, run, tmp
     for change, said in ({"lora": {"r": 4, "lora_alpha": 8}}, "another r"), ({"model": str(run / "executor")}, "was trained on "):
         with pytest.raises(InputError, match=said):
             train(recipe("planner", **{**changes, **change}, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
+    with pytest.raises(InputError, match="does not hold an adapter of the role planner"):
+        train(recipe("planner", **changes, adapter=str(run / "planner")), str(data), tmp_path / "other")
     with pytest.raises(InputError, match="does not hold an adapter of the role executor"):
         train(recipe("executor", **changes, adapter=str(tmp_path / "first")), str(data), tmp_path / "other")
     (tmp_path / "first" / "sgd.json").write_text(json.dumps({"role": "planner"}))  # as older ones are

@@ -118,6 +118,15 @@ def test_a_live_score_is_of_the_checkpoint_just_saved_and_logged(tmp_path):
     assert logged == [{"eval_score_dev-mini": 7.5}] * 2
 
 
+def test_a_live_score_that_was_interrupted_is_made_up_for(tmp_path):
+    asked = []
+    score = LiveScore(SimpleNamespace(log=lambda found: None), lambda folder: asked.append(folder.name) or {}, 20)
+    for step, logged in ((0, []), (10, []), (20, [{"step": 20, "eval_loss": 1.0}]), (40, [{"step": 40, "eval_score_macro": 5.0}])):
+        state = SimpleNamespace(global_step=step, log_history=logged, is_world_process_zero=True)
+        score.on_train_begin(SimpleNamespace(output_dir=str(tmp_path)), state, None)
+    assert asked == ["checkpoint-20"]
+
+
 def test_a_row_without_its_end_is_not_exact(trainer):
     """The end mark is a token of the answer: a model that goes on has not written it."""
     row = trainer.eval_dataset[0]

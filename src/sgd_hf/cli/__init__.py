@@ -63,7 +63,7 @@ def doctor(command: Command) -> Run:
 
 
 def quickstart(command: Command) -> Run:
-    """run the whole chain on four tasks: ten minutes on two CPU cores"""
+    """run the whole chain on four tasks: ten to twenty minutes on two CPU cores"""
     folder(command, "--out", "the run's folder (default: runs/quickstart)", required=False, default=Path("runs/quickstart"))
 
     def run(a: argparse.Namespace) -> None:

@@ -1,8 +1,9 @@
 """A finished run becomes a release: a folder an artifact, each as its Hub repository will be.
 
 Guarantee: a folder holds exactly the files that `sgd_hf.release.artifacts` names for it, appears whole or not at all,
-and is the same, byte for byte, whenever it is made of the same run. What a run lacks that a release needs is one
-sentence; what it may lack is left out, on the cards too.
+and is the same, byte for byte, whenever it is made of the same run. It replaces an earlier release and nothing else. What
+a run lacks that a release needs is one sentence; what it may lack is left out, on the cards too; weights that are not
+those that were scored are refused where the rollouts are there to say so.
 
     run/planner  run/executor    needed (or run/shared): checkpoints that `sgd train` wrote
     run/data                     needed: the data set that `sgd build` wrote
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sgd_hf.agent.agent import AgentConfig, SubgoalAgent, read_json
-from sgd_hf.core.errors import CheckpointError, StoreError
+from sgd_hf.core.errors import CheckpointError, InputError, StoreError
 from sgd_hf.core.prompts import as_text
 from sgd_hf.core.records import Rollout
 from sgd_hf.core.safety import CHECKPOINT, HUB, STAGE, refuse_unsafe
@@ -29,6 +30,7 @@ from sgd_hf.evaluation.results import gather
 from sgd_hf.evaluation.scoring import interval, score
 from sgd_hf.release.artifacts import METRIC, MODULES, ORDER, Artifact, identify
 from sgd_hf.release.cards import Names, agent_card, dataset_card, eval_results, module_card, read_configs, rollouts_card
+from sgd_hf.release.check import opened
 from sgd_hf.release.scores import around, show_scores, write_tasks
 from sgd_hf.release.space import space
 from sgd_hf.release.tables import EPISODES, episodes, rollouts_tables, statistics, traces
@@ -44,14 +46,22 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
     read_manifest(run / "data", "build", complete=True)
     if readme:
         around(readme)
-    modules = [module for module in MODULES if (run / module).is_dir()]
+    playing = ("shared", "first") if (run / "shared").is_dir() else ("planner", "executor", "first")
+    modules = [module for module in MODULES if module in (*playing, "flat") and (run / module).is_dir()]
     student = student or student_of(run / modules[0]) if modules else ""
     names: Names = {name: identify(name, org, student) for name in ORDER if name not in MODULES or name in modules}
     absent = {*(() if rollouts else ("rollouts", "demo")), *(("dataset", "metric", "demo") if light else ())}
     names = {name: id for name, id in names.items() if name not in absent}
+    made = [Artifact(name, out / name, id) for name, id in names.items()]
+    for artifact in made:
+        _refuse_foreign(artifact)
     for module in modules:
         refuse_unsafe(run / module, (*CHECKPOINT, *HUB, *STAGE))
     agent = SubgoalAgent.of(run, beside="../")  # refuses a run without its modules, or with ones that do not go together
+    for role, module in agent.config.modules.items() if rollouts else ():
+        opened(run / Path(module["source"]).name, role, results["origin"]["hierarchical"].get(role, "none"))
+    if rollouts and "flat" in modules and not light:
+        opened(run / "flat", "flat", results["origin"].get("flat", {}).get("flat"))
 
     fill: dict[str, Callable[[Path], None]] = {
         module: lambda folder, module=module: _module(run, module, folder, results, names, org) for module in modules
@@ -64,12 +74,9 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
     if light:
         fill["flat"] = lambda folder: shutil.copy2(run / "flat" / "sgd.json", folder)
 
-    made = []
-    for name in names:
-        artifact = Artifact(name, out / name, names[name])
-        _whole(artifact.folder, fill[name])
+    for artifact in made:
+        _whole(artifact.folder, fill[artifact.name])
         refuse_unsafe(artifact.folder, artifact.layout)
-        made.append(artifact)
     write_tasks(out, results)
     if readme:
         show_scores(readme, out, results)
@@ -79,15 +86,19 @@ def release(run: Path, out: Path, org: str = "", student: str = "", readme: Path
 def corpus(data: Path, out: Path, org: str) -> Artifact:
     """Stage a data set that `sgd build` wrote, alone."""
     names = {"dataset": identify("dataset", org, "")}
-    _whole(out / "dataset", lambda folder: _dataset(data, folder, names))
-    return Artifact("dataset", out / "dataset", names["dataset"])
+    artifact = Artifact("dataset", out / "dataset", names["dataset"])
+    _refuse_foreign(artifact)
+    _whole(artifact.folder, lambda folder: _dataset(data, folder, names))
+    return artifact
 
 
 def evaluations(folders: Sequence[Path], out: Path, id: str) -> Artifact:
     """Stage the rollouts of evaluations of one protocol, alone, for the repository ``id``."""
+    artifact = Artifact("rollouts", out, id)
+    _refuse_foreign(artifact)
     results, rollouts = gather(folders)
     _whole(out, lambda folder: _rollouts(folder, rollouts, results, {"rollouts": id}))
-    return Artifact("rollouts", out, id)
+    return artifact
 
 
 def pin(artifact: Artifact, commits: dict[str, str], names: Names, run: Path) -> None:
@@ -134,6 +145,15 @@ def _scores(run: Path) -> tuple[dict[str, Any], list[Rollout]]:
     return results, rollouts
 
 
+def _refuse_foreign(artifact: Artifact) -> None:
+    """Raise `InputError` where the place of an artifact holds something that no release has put there."""
+    try:
+        refuse_unsafe(artifact.folder, artifact.layout)
+    except CheckpointError as error:
+        reason = str(error).partition(";")[0]
+        raise InputError(f"{artifact.folder} is not an earlier release that may be replaced: {reason}; choose another --out.") from None
+
+
 def _whole(path: Path, fill: Callable[[Path], Any]) -> None:
     """Fill a scratch folder and put it in the place of the old one."""
     scratch = path.with_name(path.name + ".part")
@@ -154,7 +174,10 @@ def _module(run: Path, module: str, folder: Path, results: dict[str, Any], names
     for path in sorted((run / module).iterdir()):
         if any(fnmatchcase(path.name, pattern) for pattern in CHECKPOINT):
             shutil.copy2(path, folder / path.name)
-    module_card(module, about, results, names, _example(run / "data", run / module, module, about["seq2seq"])).save(folder / "README.md")
+    learnt = [read_json(run / name / "sgd.json") for name in names if name in MODULES]
+    alike = bool(about["base"]) and all(said.get(key) == learnt[0].get(key) for said in learnt for key in ("base", "episodes"))
+    example = _example(run / "data", run / module, module, about["seq2seq"])
+    module_card(module, about, results, names, example, alike).save(folder / "README.md")
     eval_results(folder, module, results, names, org)
 
 

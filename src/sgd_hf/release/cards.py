@@ -46,8 +46,9 @@ Names = dict[str, str]
 """The id of each artifact of a release by its name; of a release without an organisation the name of its folder."""
 
 
-def module_card(name: str, about: dict[str, Any], results: dict[str, Any], names: Names, example: str) -> ModelCard:
-    """The card of one checkpoint; ``about`` is what `sgd_hf.release.training.described` says of it."""
+def module_card(name: str, about: dict[str, Any], results: dict[str, Any], names: Names, example: str, alike: bool = False) -> ModelCard:
+    """The card of one checkpoint; ``about`` is what `sgd_hf.release.training.described` says of it, ``alike`` whether all
+    modules of the run were trained from one base on the same episodes."""
     more: dict[str, Any] = {"library_name": "peft" if about["adapter"] else "transformers"}
     if not about["seq2seq"]:
         more["pipeline_tag"] = "text-generation"
@@ -58,7 +59,7 @@ def module_card(name: str, about: dict[str, Any], results: dict[str, Any], names
     library, auto = ("peft", "AutoPeftModelFor") if about["adapter"] else ("transformers", "AutoModelFor")
     loader = {"library": library, "auto": auto + ("Seq2SeqLM" if about["seq2seq"] else "CausalLM")}
     data = _data(name, results, names, tags=[*TAGS, name], **more)
-    return _model_card("module.md", data, name, results, names, example=example, loader=loader, **about)
+    return _model_card("module.md", data, name, results, names, example=example, loader=loader, alike=alike, **about)
 
 
 def agent_card(config: dict[str, Any], results: dict[str, Any], names: Names) -> ModelCard:

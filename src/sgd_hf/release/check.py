@@ -111,9 +111,14 @@ def _metric(module: Path) -> None:
 
 
 def _module(folder: Path, role: str, digest: str | None) -> None:
+    ModelCard.load(folder / "README.md")
+    opened(folder, role, digest).write(Ask(role, [{"role": "user", "content": "task: none"}]))
+
+
+def opened(folder: Path, role: str, digest: str | None) -> Any:
+    """The decoder of a checkpoint; `CheckpointError` where its weights have another ``digest`` than an evaluation names."""
     from sgd_hf.agent.decoder import Decoder
 
-    ModelCard.load(folder / "README.md")
     decoder = Decoder.from_pretrained(folder)
     own = f"{weights_digest(folder)}-vllm" if (digest or "").endswith("-vllm") else decoder.digest
     if digest and own != digest:
@@ -121,4 +126,4 @@ def _module(folder: Path, role: str, digest: str | None) -> None:
             f"The weights of the {role} in {folder} are not those that were scored (digest {own}, the evaluation's {digest}); "
             "evaluate again, or release the run that was evaluated."
         )
-    decoder.write(Ask(role, [{"role": "user", "content": "task: none"}]))
+    return decoder

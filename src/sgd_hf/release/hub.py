@@ -128,6 +128,7 @@ def _collect(api: HfApi, artifacts: Sequence[Artifact], title: str, public: bool
 def preview(artifacts: Sequence[Artifact], tag: str, say: Say) -> None:
     """Say what a release would hold and change, without changing anything."""
     hub = Hub(Path("unused"))
+    hub.who()  # without a token a private repository looks like none
     for artifact in artifacts:
         lint(artifact)
         files = artifact.files()

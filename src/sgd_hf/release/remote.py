@@ -13,6 +13,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
@@ -116,6 +117,8 @@ def reaching(what: str) -> Iterator[None]:
         raise HubError(f"{what}: there is no such revision on the Hub; check the tag.") from None
     except RepositoryNotFoundError:
         raise HubError(f"{what} is not on the Hub, or this token may not see it; check the name and `hf auth login`.") from None
+    except HFValidationError as error:
+        raise HubError(f"{what} is not the name of a repository ({_first_line(error).rstrip('.')}); give ORG/NAME.") from None
     except OfflineModeIsEnabled:
         raise HubError("The Hub is switched off by HF_HUB_OFFLINE; unset it and repeat the command.") from None
     except HfHubHTTPError as error:

@@ -107,6 +107,8 @@ def read_recipe(path: Path, data: str, out: Path, changes: dict[str, Any] | None
         )
     if student.adapter and not student.lora:
         raise InputError(f"{path} gives an adapter to go on from and no `lora`; give the keys that it was trained with.")
+    if not isinstance(student.held_out, list):
+        raise InputError(f"{path} gives {student.held_out!r} for held_out, which is a list of tasks, such as [boil, melt].")
     if student.patience and not (keys.get("load_best_model_at_end") and keys.get("metric_for_best_model")):
         raise InputError(f"{path} gives patience, which needs `load_best_model_at_end: true` and a `metric_for_best_model`.")
     import torch
@@ -123,6 +125,8 @@ def read_recipe(path: Path, data: str, out: Path, changes: dict[str, Any] | None
         config = trainer(output_dir=str(out), **local | {key: value for key, value in keys.items() if key not in own})
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is refused by {trainer.__name__}: {' '.join(str(error).split())}") from None
+    if student.score_steps and (config.save_strategy != "steps" or student.score_steps % config.save_steps):
+        raise InputError(f"{path} gives a score_steps that is no multiple of its save_steps, and it is saved checkpoints that play.")
     return student, config
 
 

@@ -105,7 +105,9 @@ def episode_times(episodes: Iterable[Variation], cap: int = 0, power: float = 1.
 
 
 def _renamed(rows: Any, key: str) -> Any:
-    return rows.map(lambda messages, i: {"messages": renamed(messages, f"{key}/{i}")}, with_indices=True, input_columns="messages")
+    # Not by `map`, which knows `renamed` by its name: its cache, and those of what is made of it, are of any earlier sgd-hf.
+    messages = [renamed(messages, f"{key}/{i}") for i, messages in enumerate(rows["messages"])]
+    return rows.remove_columns("messages").add_column("messages", messages, feature=rows.features["messages"])
 
 
 def _kind(task: str, subgoal: str) -> str:

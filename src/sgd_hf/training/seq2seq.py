@@ -97,7 +97,8 @@ def _pairs(rows: Any, tokenizer: Any) -> Any:
         back = tokenizer.decode(tokenizer(text_target=answer)["input_ids"], skip_special_tokens=True).strip()
         if back != answer:
             raise InputError(f"The student's tokenizer writes {answer!r} as {back!r}; give a model that knows its characters.")
-    return rows.map(split, batched=True, remove_columns=rows.column_names)
+    # The cache knows `as_text` by its name only, and would answer with what an earlier sgd-hf made.
+    return rows.map(split, batched=True, remove_columns=rows.column_names, load_from_cache_file=False)
 
 
 def _longest(pairs: Any, column: str) -> int:

@@ -3,7 +3,8 @@
 Guarantee: a finished folder holds a checkpoint that plain transformers load (safetensors, tokenizer, chat
 template; for LoRA an adapter) and ``sgd.json``, which says what it was trained for and how it went; before training
 each row is proved to fit ``max_length``, so nothing is cut and no label is lost. A killed run continues from its last
-checkpoint when the command is repeated; a folder is finished when its manifest says so.
+checkpoint when the command is repeated, on the same rows; a folder is finished when its manifest says so, and one training
+at a time writes into it.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m sgd_hf.training.sft \\
         --config recipes/tiny/planner.yaml --data runs/data --out runs/planner
@@ -15,11 +16,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from sgd_hf.core.errors import InputError, guarded
-from sgd_hf.core.store import FORMAT, read_manifest, versions, write_json
+from sgd_hf.core.store import FORMAT, LOCK, lock, read_manifest, versions, write_json
 from sgd_hf.corpus.build import ROLES
 from sgd_hf.training.recipe import Student, as_run, read_recipe
 from sgd_hf.training.rows import data_folder, learnt_rows, united, variations_of
@@ -43,79 +45,74 @@ def train(
     folder, hub = data_folder(data)
     origin = read_manifest(folder, "build", complete=True)
     student, args = read_recipe(config, data, out, changes)
-    identity = {"recipe": as_run(config, changes), "data": origin["config"], "rows": origin["summary"]["rows"]}
-    manifest = out / "manifest.json"
+    files = sorted(path.relative_to(folder).as_posix() for role in student.roles for path in folder.glob(f"{role}/*.parquet"))
+    identity = {"recipe": as_run(config, changes), "data": origin["config"], "rows": origin["summary"]["rows"], "files": files}
+    manifest, leads = out / "manifest.json", args.process_index == 0
+    # A folder of something else is refused before a lock is laid into it.
     if manifest.exists():
-        done = read_manifest(out, "train")
-        if done["config"] != identity:
-            raise InputError(f"{out} was trained by another recipe or on other data; choose another --out.")
-        if "summary" in done:
-            return done["summary"]
-    elif args.process_index == 0 and out.is_dir() and any(path.name != "manifest.json.part" for path in out.iterdir()):
+        read_manifest(out, "train")
+    elif leads and _beyond(out):
         raise InputError(f"{out} holds files that are not of `sgd train`; choose an empty folder for --out.")
+    with lock(out) if leads else nullcontext():
+        done = read_manifest(out, "train") if manifest.exists() else {"config": identity}
+        if done["config"] != identity and _beyond(out):
+            raise InputError(f"{out} was trained by another recipe or on other data; choose another --out.")
+        if done["config"] == identity and "summary" in done:
+            if leads:
+                _clear(out)
+            return done["summary"]
 
-    from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
+        from transformers import EarlyStoppingCallback, set_seed
 
-    from sgd_hf.training.trainer import LiveScore, sft_trainer
+        from sgd_hf.training.trainer import LiveScore, Watch, sft_trainer
 
-    set_seed(args.seed)
-    if "train" not in origin["summary"]["rows"][student.roles[0]]:
-        raise InputError(f"{data} has no train rows; build it from annotations of train variations.")
+        set_seed(args.seed)
+        if "train" not in origin["summary"]["rows"][student.roles[0]]:
+            raise InputError(f"{data} has no train rows; build it from annotations of train variations.")
 
-    class Watch(TrainerCallback):
-        """Times the steps without the loading, from a checkpoint on with what was logged before it, and says in a file how
-        far the run is, for whoever shows it."""
+        watch = Watch(out / PROGRESS)
+        callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
+        sets = learnt_rows(folder, student)
+        if args.eval_strategy != "no" and "validation" not in sets:
+            raise InputError(
+                f"{config} evaluates on dev rows and {data} has none to give; build it with annotations of dev variations too, "
+                'or say `eval_strategy: "no"`.'
+            )
+        earlier = _earlier(student)
+        episodes = united(earlier["episodes"], {split: variations_of(rows) for split, rows in sets.items()})
+        sets = {split: rows.select_columns(["messages"]) for split, rows in sets.items()}
+        try:
+            if student.trainer == "seq2seq":
+                from sgd_hf.training.seq2seq import seq2seq_trainer
 
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            before = next((entry["seconds"] for entry in reversed(state.log_history) if "seconds" in entry), 0.0)
-            self.begin = time.monotonic() - before
-
-        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            state.log_history[-1]["seconds"] = time.monotonic() - self.begin
-            if state.is_world_process_zero:
-                write_json(out / PROGRESS, {"step": state.global_step, "of": state.max_steps, **state.log_history[-1]})
-
-    watch = Watch()
-    callbacks = [watch, *([EarlyStoppingCallback(student.patience)] if student.patience else [])]
-    sets = learnt_rows(folder, student)
-    if args.eval_strategy != "no" and "validation" not in sets:
-        raise InputError(
-            f"{config} evaluates on dev rows and {data} has none to give; build it with annotations of dev variations too, "
-            'or say `eval_strategy: "no"`.'
-        )
-    earlier = _earlier(student)
-    episodes = united(earlier["episodes"], {split: variations_of(rows) for split, rows in sets.items()})
-    sets = {split: rows.select_columns(["messages"]) for split, rows in sets.items()}
-    if student.trainer == "seq2seq":
-        from sgd_hf.training.seq2seq import seq2seq_trainer
-
-        trainer, longest = seq2seq_trainer(student, args, sets, callbacks)
-    else:
-        trainer, longest = sft_trainer(student, args, sets, _texts(folder), callbacks)
-    if score and student.score_steps:
-        trainer.add_callback(LiveScore(trainer, score, student.score_steps))
-    begun = {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()}
-    if args.process_index == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(manifest, begun)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(out))
-    seconds = time.monotonic() - watch.begin
-    summary = _summary(trainer, student.role, longest, seconds)
-    trainer.save_model(str(out))
-    if trainer.is_world_process_zero():
-        for leftover in ("training_args.bin", "README.md", PROGRESS):  # the card is the release's to write
-            (out / leftover).unlink(missing_ok=True)
-        if student.lora:
-            _finish_adapter(out, student)
-        base = {"base": {"model": student.model, "revision": student.revision}} if student.model else {}
-        said = {"role": student.role, **purpose_of(origin), **base, **({"dataset": hub} if hub else {})}
-        about = {"episodes": episodes, "training": summary, "before": earlier["before"]}
-        write_json(out / "sgd.json", {**said, **about, "versions": begun["versions"]})
-        write_json(manifest, {**begun, "summary": summary})
-        for checkpoint in out.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-    trainer.accelerator.wait_for_everyone()
-    return summary
+                trainer, longest = seq2seq_trainer(student, args, sets, callbacks)
+            else:
+                trainer, longest = sft_trainer(student, args, sets, _texts(folder), callbacks)
+        except (ValueError, RuntimeError) as error:  # modules that the model lacks, a tracker that is not installed
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise InputError(f"{config} cannot be trained: {reason}.") from None
+        if score and student.score_steps:
+            trainer.add_callback(LiveScore(trainer, score, student.score_steps))
+        begun = {"stage": "train", "format": FORMAT, "config": identity, "versions": versions()}
+        if leads:
+            write_json(manifest, begun)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(out))
+        seconds = time.monotonic() - watch.begin
+        summary = _summary(trainer, student.role, longest, seconds)
+        trainer.save_model(str(out))
+        if trainer.is_world_process_zero():
+            for leftover in ("training_args.bin", "README.md", PROGRESS):  # the card is the release's to write
+                (out / leftover).unlink(missing_ok=True)
+            if student.lora:
+                _finish_adapter(out, student)
+            base = {"base": {"model": student.model, "revision": student.revision}} if student.model else {}
+            said = {"role": student.role, **purpose_of(origin), **base, **({"dataset": hub} if hub else {})}
+            about = {"episodes": episodes, "training": summary, "before": earlier["before"]}
+            write_json(out / "sgd.json", {**said, **about, "versions": begun["versions"]})
+            write_json(manifest, {**begun, "summary": summary})
+            _clear(out)
+        trainer.accelerator.wait_for_everyone()
+        return summary
 
 
 def _earlier(student: Student) -> dict[str, Any]:
@@ -124,17 +121,30 @@ def _earlier(student: Student) -> dict[str, Any]:
         return {"episodes": {}, "before": []}
     said = Path(student.adapter, "sgd.json")
     there = json.loads(said.read_text()) if said.exists() else {}
-    if there.get("role") != student.role or "episodes" not in there:
+    config = Path(student.adapter, "adapter_config.json")
+    if there.get("role") != student.role or "episodes" not in there or not config.exists():
         raise InputError(
             f"{student.adapter} does not hold an adapter of the role {student.role}; give the folder of one that this sgd-hf's "
             "`sgd train` wrote."
         )
-    had = json.loads(Path(student.adapter, "adapter_config.json").read_text())
+    had = json.loads(config.read_text())
     other = [key for key in ("r", "lora_alpha", "lora_dropout") if had[key] != getattr(student.lora, key)]
     if there["base"]["model"] != student.model or other:
         what = f"with another {', '.join(other)}" if other else f"on {there['base']['model']}"
         raise InputError(f"The adapter {student.adapter} was trained {what}; give `model` and `lora` in the recipe as they were there.")
     return {"episodes": there["episodes"], "before": [*there["before"], there["training"]]}
+
+
+def _beyond(out: Path) -> set[str]:
+    """What a folder holds beyond the files of a training that has no checkpoint yet."""
+    begun = {LOCK, PROGRESS, "manifest.json"}
+    return {path.name for path in out.iterdir() if path.name.removesuffix(".part") not in begun} if out.is_dir() else set()
+
+
+def _clear(out: Path) -> None:
+    """Remove the checkpoints of a finished training."""
+    for checkpoint in out.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
 
 
 def _last_checkpoint(out: Path) -> str | None:

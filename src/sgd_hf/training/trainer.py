@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from sgd_hf.core.errors import InputError
+from sgd_hf.core.store import write_json
 from sgd_hf.training.recipe import Student
 from sgd_hf.training.seq2seq import token_mean
 from sgd_hf.training.student import make_student
@@ -161,11 +162,34 @@ class _Begin(TrainerCallback):
         self._trainer.begin()
 
 
+class Watch(TrainerCallback):
+    """Times the steps without the loading, from a checkpoint on with what was logged before it, and says in the file
+    ``progress`` how far the run is, for whoever shows it."""
+
+    def __init__(self, progress: Path):
+        self._progress = progress
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        before = next((entry["seconds"] for entry in reversed(state.log_history) if "seconds" in entry), 0.0)
+        self.begin = time.monotonic() - before
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.log_history[-1]["seconds"] = time.monotonic() - self.begin
+        if state.is_world_process_zero:
+            write_json(self._progress, {"step": state.global_step, "of": state.max_steps, **state.log_history[-1]})
+
+
 class LiveScore(TrainerCallback):
-    """Every so many steps a saved checkpoint plays, and its score goes to the logs, once for each process group."""
+    """Every so many steps a saved checkpoint plays, and its score goes to the logs, once for each process group; one that was
+    interrupted plays again when the run goes on from it."""
 
     def __init__(self, trainer: StudentTrainer, score: Score, steps: int):
         self._trainer, self._score, self._steps = trainer, score, steps
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        logged = {key for entry in state.log_history if entry["step"] == state.global_step for key in entry}
+        if state.global_step and not any(key.startswith("eval_score_") for key in logged):
+            self.on_save(args, state, control)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self._steps == 0 and state.is_world_process_zero:

@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--model", required=True, metavar="ID", help="a Hub id or a folder that vLLM serves")
     parser.add_argument("--revision", metavar="REV", help="of the model: a commit or tag")
     parser.add_argument("--template", default="grounded", help="grounded (default), paper or labels")
-    parser.add_argument("--server-flags", metavar="FLAGS", help="of `vllm serve`, such as '--tensor-parallel-size 4'")
+    parser.add_argument(
+        "--server-flags", metavar="FLAGS", help="of `vllm serve`, written with =, such as --server-flags='--tensor-parallel-size 4'"
+    )
     parser.add_argument("--concurrency", type=int, default=128, metavar="N", help="questions open at once (default: 128)")
     parser.add_argument("--gold", metavar="DIR_OR_ID", help="what `sgd collect` wrote, or a data set's id (default: collect them here)")
     parser.add_argument("--gold-revision", metavar="REV", help="of the data set: a commit or tag")

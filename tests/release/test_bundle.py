@@ -163,7 +163,7 @@ def test_a_release_is_replaced_and_nothing_else_is(scored, tmp_path):
     assert (tmp_path / "planner" / "chat_template.jinja").exists() and not list(tmp_path.glob("*.part"))
     (tmp_path / "planner" / "chat_template.jinja").unlink()
     (tmp_path / "demo" / "stray").touch()  # of the last artifact, and the first is not made either
-    with pytest.raises(InputError, match=r"demo is not an earlier release that may be replaced: stray .*choose another --out\.$"):
+    with pytest.raises(InputError, match=r"demo is not an earlier release that may be replaced: stray .*choose another folder\.$"):
         release(scored, tmp_path)
     assert (tmp_path / "demo" / "stray").exists() and not (tmp_path / "planner" / "chat_template.jinja").exists()
 
@@ -173,7 +173,7 @@ def test_what_a_release_is_made_of_is_not_replaced_by_it(copy, tmp_path):
     shutil.copytree(copy / "planner", copy / "dataset")
     for stage in (lambda: release(copy, copy), lambda: evaluations(folders, copy, "acme/r"), lambda: corpus(copy / "data", copy, "acme")):
         before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
-        with pytest.raises(InputError, match="choose another --out"):
+        with pytest.raises(InputError, match="choose another folder"):
             stage()
         assert before == {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
 

@@ -151,7 +151,9 @@ def _refuse_foreign(artifact: Artifact) -> None:
         refuse_unsafe(artifact.folder, artifact.layout)
     except CheckpointError as error:
         reason = str(error).partition(";")[0]
-        raise InputError(f"{artifact.folder} is not an earlier release that may be replaced: {reason}; choose another --out.") from None
+        raise InputError(
+            f"{artifact.folder} is not an earlier release that may be replaced: {reason}; move that away, or choose another folder."
+        ) from None
 
 
 def _whole(path: Path, fill: Callable[[Path], Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from recorded import gold_paths
@@ -89,6 +90,7 @@ def test_a_releases_rollouts_of_several_arms_replay_and_a_changed_score_is_named
     results, rollouts = gather([played, tmp_path / "idle"])
     for change, mismatches in ({}, set()), ({"score": 77}, {rollouts[0].key, f"{tmp_path / 'release'}'s random-valid"}):
         rollouts = [dataclasses.replace(rollouts[0], **change), *rollouts[1:]]
+        shutil.rmtree(tmp_path / "release", ignore_errors=True)  # as a release is: whole, in the place of the old one
         rollouts_tables(tmp_path / "release", rollouts)
         write_json(tmp_path / "release" / "results.json", results)
         verdict = replay(tmp_path / "release")

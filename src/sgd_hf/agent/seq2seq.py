@@ -39,9 +39,10 @@ class Seq2SeqDecoder(Decoder):
 
     def _written(self, writings: Sequence[Writing]) -> list[list[int]]:
         wide = [self.decoding.beams > 1 and not (writing.ask.among or writing.ask.pattern) for writing in writings]
-        searched, ruled = ([w for w, other in zip(writings, wide, strict=True) if other == kind] for kind in (True, False))
-        written = {True: iter(self._searched(searched) if searched else ()), False: iter(self._ruled(ruled) if ruled else ())}
-        return [next(written[kind]) for kind in wide]
+        both = list(zip(writings, wide, strict=True))
+        searched = iter(self._searched([writing for writing, is_wide in both if is_wide]) if any(wide) else ())
+        ruled = iter(self._ruled([writing for writing, is_wide in both if not is_wide]) if not all(wide) else ())
+        return [next(searched if is_wide else ruled) for is_wide in wide]
 
     def _searched(self, writings: list[Writing]) -> list[list[int]]:
         """Beam search by mean log-probability a token, with some first tokens ruled out."""

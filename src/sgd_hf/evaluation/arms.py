@@ -81,14 +81,14 @@ def arm(
     `sgd_hf.agent.served.backend`. Raises `InputError` where something lacks or has no use."""
     if name not in (*ARMS, *STUDIES):
         raise InputError(f"There is no arm {name!r}; the arms are {', '.join((*ARMS, *STUDIES))}.")
-    models, paths = name in (*_AGENTS, "flat"), name in ("nearest", "oracle")
-    uses = {"--agent": (agent, models), "--gold": (gold, paths), "--annotations": (annotations, name in _AGENTS)}
+    models, replayed = name in (*_AGENTS, "flat"), name in ("nearest", "oracle")
+    uses = {"--agent": (agent, models), "--gold": (gold, replayed), "--annotations": (annotations, name in _AGENTS)}
     uses["--beams or --temperature"] = (decoding, models)
     if idle := [flag for flag, (given, used) in uses.items() if given and not used]:
         raise InputError(f"The arm {name} has no use for {idle[0]}; leave it out.")
     if models and agent is None:
         raise InputError(f"The arm {name} needs --agent, a folder that `sgd {'train' if name == 'flat' else 'release'}` wrote.")
-    if paths and gold is None:
+    if replayed and gold is None:
         raise InputError(
             f"The arm {name} needs --gold, a folder of {'train' if name == 'nearest' else 'the same'} episodes that `sgd collect` wrote."
         )

@@ -15,7 +15,7 @@ from sgd_hf.core.records import Rollout
 from sgd_hf.core.store import read_manifest
 from sgd_hf.core.table import Table
 from sgd_hf.evaluation.rollouts import STAGE, read_rollouts
-from sgd_hf.evaluation.scoring import LENGTHS, interval, score, summarise, within
+from sgd_hf.evaluation.scoring import LENGTHS, interval, score, spread, summarise, within
 
 _SIMULATOR = ("simulator", "jar", "jvm")
 
@@ -111,7 +111,7 @@ def print_comparison(found: dict[str, Any], a: Path, b: Path, console: Any) -> N
     console.print(table)
     low, high = found["interval"]
     word = "B is worse" if high < 0 else "B is better" if low > 0 else "no difference can be told"
-    told = f"95 % {low:+.1f} to {high:+.1f}: {word}"
+    told = f"{spread(found['interval'])}: {word}"
     if found["episodes"] == len(found["tasks"]):
         told = "of which one episode a task cannot tell luck"
     counts = f"of {found['episodes']} episodes B wins {found['wins']}, ties {found['ties']}, loses {found['losses']}"

@@ -16,7 +16,7 @@ from sgd_hf.core.records import Rollout
 from sgd_hf.core.table import Table
 from sgd_hf.core.texts import rejected
 from sgd_hf.evaluation.diagnosis import LABELS, label
-from sgd_hf.evaluation.scoring import LENGTHS, score, within
+from sgd_hf.evaluation.scoring import LENGTHS, score, spread, within
 
 REPLAY_BYTES = 2_300_000
 """room for episode replays in a page, before the figures"""
@@ -174,7 +174,7 @@ def verdict(arms: dict[str, Any], paired: dict[str, Any] | None = None) -> str:
             (low, high), (least, most) = mine["interval"], theirs["interval"]
             doubt = "" if low > most or high < least else ", intervals overlap"
             if other == "flat" and paired:
-                doubt = f"; on the same episodes {_signed(paired['difference'])}, 95 % {' to '.join(map(_signed, paired['interval']))}"
+                doubt = f"; on the same episodes {paired['difference']:+.1f}, {spread(paired['interval'])}"
             compared.append(f"{relation} {other} ({_points(theirs['macro'])}{doubt})")
     if not within(mine["interval"]):
         compared.append("one episode a task, so what chance did is not known")
@@ -264,10 +264,6 @@ def _inert(value: Any) -> str:
 
 def _points(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}"
 
 
 def _percent(value: float | None) -> str:

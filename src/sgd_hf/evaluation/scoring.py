@@ -102,6 +102,12 @@ def within(bounds: Sequence[float]) -> str:
     return f"{low:.1f}–{high:.1f}" if low < high else ""
 
 
+def spread(bounds: Sequence[float]) -> str:
+    """The interval of a difference as it is displayed."""
+    low, high = bounds
+    return f"95 % {low:+.1f} to {high:+.1f}"
+
+
 def _macro(tasks: Iterable[Sequence[int]]) -> float | None:
     means = [_mean(values) for values in tasks]
     return _mean(means) if means else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from sgd_hf.agent.agent import read_json
 from sgd_hf.core.errors import InputError
-from sgd_hf.evaluation.scoring import LENGTHS, within
+from sgd_hf.evaluation.scoring import LENGTHS, spread, within
 from sgd_hf.release.artifacts import MODULES
 from sgd_hf.release.cards import about_protocol
 
@@ -73,8 +73,7 @@ def summary(release: Path, results: dict[str, Any], link: str) -> str:
 
 
 def _difference(paired: dict[str, Any]) -> str:
-    low, high = paired["interval"]
-    return f"{paired['difference']:+.1f} points, 95 % {low:+.1f} to {high:+.1f}"
+    return f"{paired['difference']:+.1f} points, {spread(paired['interval'])}"
 
 
 def _ranked(results: dict[str, Any]) -> list[str]:

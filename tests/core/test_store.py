@@ -234,6 +234,17 @@ def test_a_folder_that_is_refused_is_left_as_it_was(tmp_path):
     assert (tmp_path / ".lock").read_text() == "of another program"
 
 
+def test_no_lock_is_laid_into_what_is_of_another(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    filled(tmp_path / "gold")
+    (tmp_path / "gold" / ".lock").unlink()
+    for folder, stage in (("mine", "collect"), ("gold", "annotate")):
+        with pytest.raises(StoreError), Store(tmp_path / folder, stage, CONFIG):
+            pass
+        assert not (tmp_path / folder / ".lock").exists()
+
+
 def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
     def missing(*_):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -80,6 +80,7 @@ class Store:
         self.config = json.loads(json.dumps(config))
 
     def __enter__(self) -> "Store":
+        self._begun()  # what is another's gets no lock
         self._lock = lock(self.folder)
         try:
             self._open()
@@ -95,10 +96,18 @@ class Store:
         finally:
             self._lock.close()
 
+    def _begun(self) -> dict[str, Any] | None:
+        """The folder's manifest, or None where nothing was begun; `StoreError` if it is another stage's or a stranger's."""
+        if (self.folder / "manifest.json").exists():
+            return read_manifest(self.folder, self.stage)
+        there = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if any(name not in (LOCK, "manifest.json.part") and not name.startswith("shard-") for name in there):
+            raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
+        return None
+
     def _open(self) -> None:
-        path = self.folder / "manifest.json"
-        if path.exists():
-            manifest = read_manifest(self.folder, self.stage)
+        manifest = self._begun()
+        if manifest:
             changed = sorted(k for k in {*manifest["config"], *self.config} if manifest["config"].get(k) != self.config.get(k))
             if changed:
                 detail = ", ".join(f"{k} ({manifest['config'].get(k)!r} then, {self.config.get(k)!r} now)" for k in changed)
@@ -107,11 +116,9 @@ class Store:
                 )
             if "summary" not in manifest and manifest["versions"].get("commit"):
                 self._add_commits(manifest, versions())  # rows of both will be there
-        elif any(p.name not in (LOCK, "manifest.json.part") and not p.name.startswith("shard-") for p in self.folder.iterdir()):
-            raise StoreError(f"{self.folder} holds files that are not of an sgd stage; choose an empty folder for --out.")
         else:
             manifest = {"stage": self.stage, "format": FORMAT, "config": self.config, "versions": versions()}
-            write_json(path, manifest)
+            write_json(self.folder / "manifest.json", manifest)
         self.manifest = manifest
         self._journals: list[Journal] = []
         self._rows = self.journal("rows")

@@ -17,8 +17,15 @@ def folder(command: Command, flag: str, about: str, **more: Any) -> None:
     command.add_argument(flag, type=Path, help=about, **{"required": True, "metavar": "DIR", **more})
 
 
+def count(text: str) -> int:
+    """A number of things."""
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, and not {text!r}")
+    return int(text)
+
+
 def simulators(command: Command, about: str = "simulators at once", default: int = 2) -> None:
-    command.add_argument("--workers", type=int, default=default, metavar="N", help=f"{about} (default: {default})")
+    command.add_argument("--workers", type=count, default=default, metavar="N", help=f"{about} (default: {default})")
 
 
 def shard(text: str | None) -> tuple[int, int] | None:

@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from sgd_hf.cli.arguments import Command, Run, folder, say_share, shard, simulators
+from sgd_hf.cli.arguments import Command, Run, count, folder, say_share, shard, simulators
 
 
 def collect(command: Command) -> Run:
     """gold paths from the simulator's oracle, rewritten, replayed and verified"""
     command.add_argument("--split", required=True, choices=("train", "dev", "test"))
     command.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="names or paper ids (default: all 30)")
-    command.add_argument("--per-task", type=int, metavar="N", help="the first N variations of each task (default: all)")
+    command.add_argument("--per-task", type=count, metavar="N", help="the first N variations of each task (default: all)")
     command.add_argument("--scatter", action="store_true", help="not the first N but any: the first may all ask for one thing")
     command.add_argument("--simplification", default="easy", help="the simulator's (default: easy)")
     command.add_argument("--no-teleport", action="store_true", help="keep walks as they are")
@@ -46,7 +46,7 @@ def annotate(command: Command) -> Run:
     command.add_argument("--server-flags", metavar="FLAGS", help=(
         "vllm: of `vllm serve`, written with =, such as --server-flags='--tensor-parallel-size 4'"
     ))  # fmt: skip
-    command.add_argument("--concurrency", type=int, metavar="N", help="endpoint, vllm: questions open at once (default: 16)")
+    command.add_argument("--concurrency", type=count, metavar="N", help="endpoint, vllm: questions open at once (default: 16)")
     command.add_argument("--timeout", type=float, metavar="S", help="endpoint, vllm: seconds for one answer (default: 300)")
     command.add_argument("--repairs", type=int, metavar="K", help="endpoint, vllm: re-asks at most after an unusable answer (default: 2)")
     command.add_argument(
@@ -95,7 +95,7 @@ def search(command: Command) -> Run:
     """search paths: train episodes told anew, so that an agent learns to look for what its task names"""
     folder(command, "--annotations", "what `sgd annotate` wrote, of train episodes")
     command.add_argument("--tasks", nargs="+", default=(), metavar="TASK", help="names or paper ids (default: all that have a search)")
-    command.add_argument("--targets", type=int, default=5, metavar="N", help="things looked for in an episode, at most (default: 5)")
+    command.add_argument("--targets", type=count, default=5, metavar="N", help="things looked for in an episode, at most (default: 5)")
     simulators(command)
     command.add_argument("--seed", type=int, default=0, help="of what is looked for, and in which order things are opened (default: 0)")
     folder(command, "--out", "where the search paths go")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sgd_hf.cli.arguments import Command, Run, folder, say_share, shard, simulators
+from sgd_hf.cli.arguments import Command, Run, count, folder, say_share, shard, simulators
 from sgd_hf.core.errors import InputError, SimulatorError, StoreError
 
 
@@ -41,8 +41,6 @@ def evaluate(command: Command) -> Run:
         from sgd_hf.scienceworld.java import find_java
         from sgd_hf.scienceworld.protocols import protocol
 
-        if a.workers < 1:
-            raise InputError("--workers must be at least 1.")
         share, chosen = shard(a.shard), protocol(a.protocol)
         find_java()  # before a model is loaded or a server started
         with backend(a.backend) as load:
@@ -126,8 +124,6 @@ def replay(command: Command) -> Run:
 
         from sgd_hf.evaluation.replay import print_verdict, replay
 
-        if a.workers < 1:
-            raise InputError("--workers must be at least 1.")
         verdict = replay(a.folder, a.workers)
         print_verdict(verdict, a.folder, Console())
         if verdict.mismatches:
@@ -198,7 +194,7 @@ def _decoding_arguments(command: Command, chances: str = "sampling") -> None:
     command.add_argument("--backend", default="transformers", choices=("transformers", "vllm"), help=(
         "what runs the models: transformers in this process (default), or vLLM as a server beside it"
     ))  # fmt: skip
-    command.add_argument("--beams", type=int, metavar="N", help="beam search of this width (default: the agent's own, greedy)")
+    command.add_argument("--beams", type=count, metavar="N", help="beam search of this width (default: the agent's own, greedy)")
     command.add_argument("--temperature", type=float, metavar="T", help="sampling (default: the agent's own, greedy)")
     command.add_argument("--seed", type=int, default=0, help=f"of {chances} (default: 0)")
 

@@ -20,7 +20,7 @@ def plot_episodes(found: dict[str, Any], path: Path) -> None:
             widths = [found["episodes"][task].get(split, 0) for task in tasks]
             axes.barh(tasks, widths, left=left, color=color, label=split, height=0.72)
             left = [a + b for a, b in zip(left, widths, strict=True)]
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=3, labelcolor=_INK)
         axes.set_title("Episodes of each task", loc="left", color=_INK)
 
     _drawn(draw, path, 1.2 + 0.27 * len(tasks))

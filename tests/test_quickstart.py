@@ -28,6 +28,7 @@ def test_the_chain_comes_to_its_end_and_runs_once(tmp_path, monkeypatch):
     monkeypatch.setattr(protocols, "QUICKSTART_TASKS", ("find-plant",))
     out, said = tmp_path / "run", []
     results = module.quickstart(out, said.append)
+    print(results["stages"])
     assert [line.split()[1].rstrip(":") for line in said] == list(module.STAGES)
     assert set(results["arms"]) == set(ARMS) and results["arms"]["oracle"]["macro"] == 100
     assert all(arm["episodes"] == 6 and not arm["errors"] for arm in results["arms"].values())
@@ -44,11 +45,12 @@ def test_the_chain_comes_to_its_end_and_runs_once(tmp_path, monkeypatch):
 def test_what_ends_it_ends_its_trainings(tmp_path, ending):
     """Two of them, each in a session of its own; what stands in for a training says who it is and waits."""
     code = f"""
-import subprocess, sys
+import signal, subprocess, sys
 from pathlib import Path
 from sgd_hf import quickstart
 from sgd_hf.core.errors import guarded
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
 quickstart._start = lambda out, role: subprocess.Popen(
     [sys.executable, "-c", f"import os, time; open('{tmp_path}/{{role}}.pid', 'w').write(str(os.getpid())); time.sleep(60)"],
     start_new_session=True,

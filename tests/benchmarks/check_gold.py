@@ -26,6 +26,8 @@ def differences(env: ScienceWorld, gold: GoldPath) -> list[str]:
 
 
 def main() -> None:
+    from check_gold import differences  # by this name a worker can import it
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     golds = [gold for folder in parser.parse_args().folders for gold in read_gold(folder)]

@@ -65,6 +65,8 @@ def score(env: ScienceWorld, row: dict[str, Any]) -> tuple[int, int]:
 
 
 def main() -> None:
+    from check_recorded import score  # by this name a worker can import it
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--count", type=int, default=60, help="trajectories of each file (default: 60)")

@@ -22,7 +22,7 @@ guarded(command)
 """
 
 
-def waiting(before="", seconds=1000):
+def waiting(before="signal.signal(signal.SIGHUP, signal.SIG_DFL)", seconds=60):
     child = subprocess.Popen([sys.executable, "-c", WAITING.format(before=before, seconds=seconds)], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "begun\n"
     return child

@@ -204,6 +204,18 @@ def test_a_crashed_rollout_is_counted_apart(tampered):
     assert (verdict.rollouts, verdict.replayed, verdict.errors, verdict.mismatches) == (3, 2, 1, ())
 
 
+def test_one_in_two_replays_no_more_and_still_reads_all(tampered):
+    def wrong(rows):
+        rows.sort(key=lambda row: row["key"])
+        for row in rows:
+            row["best_score"] += 1
+
+    verdict = replay(tampered(wrong, lambda manifest: manifest["summary"].update(episodes=4)), every=2)
+    assert (verdict.rollouts, verdict.replayed, verdict.errors) == (3, 2, 0)
+    assert [mismatch.field for mismatch in verdict.mismatches].count("best_score") == 2
+    assert "number of episodes" in [mismatch.field for mismatch in verdict.mismatches]
+
+
 def test_another_simulator_is_refused(tampered):
     folder = tampered(lambda rows: None, lambda manifest: manifest["config"].update(jar="0" * 16))
     with pytest.raises(InputError, match="another simulator"):

@@ -1,4 +1,5 @@
-"""A program with two busy workers, to be killed or interrupted: `pool_parent.py FOLDER` writes their pids there as file names."""
+"""A program with two busy workers and no ``__main__`` guard, to be killed or interrupted: `pool_parent.py FOLDER` writes
+their pids there as file names."""
 
 import sys
 
@@ -6,6 +7,5 @@ import worker_functions
 
 from sgd_hf.scienceworld.workers import Pool
 
-if __name__ == "__main__":
-    with Pool(2) as pool:
-        list(pool.run(worker_functions.forever, [sys.argv[1]] * 2))
+with Pool(2) as pool:
+    list(pool.run(worker_functions.forever, [sys.argv[1]] * 2))

@@ -116,7 +116,8 @@ def match(command: Command) -> Run:
 
 def replay(command: Command) -> Run:
     """play the actions of an evaluation again, without its model, and name what comes out otherwise"""
-    command.add_argument("folder", type=Path, metavar="DIR", help="what `sgd evaluate` wrote")
+    command.add_argument("folder", type=Path, metavar="DIR", help="what `sgd evaluate` wrote, or the rollouts of a release")
+    command.add_argument("--every", type=count, default=1, metavar="N", help="only one episode in N, for a first look (default: 1, all)")
     simulators(command)
 
     def run(a: argparse.Namespace) -> None:
@@ -124,7 +125,7 @@ def replay(command: Command) -> Run:
 
         from sgd_hf.evaluation.replay import print_verdict, replay
 
-        verdict = replay(a.folder, a.workers)
+        verdict = replay(a.folder, a.workers, a.every)
         print_verdict(verdict, a.folder, Console())
         if verdict.mismatches:
             raise StoreError(

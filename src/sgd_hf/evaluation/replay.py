@@ -68,9 +68,9 @@ class Verdict:
     unnamed: bool = False
 
 
-def replay(folder: Path, workers: int = 2) -> Verdict:
-    """Replay a complete evaluation folder, or the rollouts of a release. Raises `InputError` where this machine's
-    simulator is not the folder's, and `StoreError` for a folder that is neither."""
+def replay(folder: Path, workers: int = 2, every: int = 1) -> Verdict:
+    """Replay a complete evaluation folder, or the rollouts of a release, or only one rollout in ``every``. Raises `InputError`
+    where this machine's simulator is not the folder's, and `StoreError` for a folder that is neither."""
     said, simulator, expected, rollouts = _stored(folder)
     other = [f"{name} {simulator[name]} (here {value})" for name, value in provenance().items() if simulator[name] != value]
     if other:
@@ -82,17 +82,16 @@ def replay(folder: Path, workers: int = 2) -> Verdict:
         held = len({rollout.episode.key for rollout in own})
         mismatches += departures(folder, said, now, own) if now else []
         mismatches += [Mismatch(str(folder), "number of episodes", number, held)] if held != number else []
+    whole = sorted((rollout for rollout in rollouts if rollout.stop != "error"), key=lambda rollout: rollout.key)
     scripts: dict[Script, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        if rollout.stop != "error":
-            scripts[script_of(rollout, said["limit"], said["patience"])].append(rollout)
+    for rollout in whole[::every]:
+        scripts[script_of(rollout, said["limit"], said["patience"])].append(rollout)
     with progress("replay", len(scripts)) as advance:
         for script, outcome in play_scripts(list(scripts), workers):
             mismatches += [found for rollout in scripts[script] for found in compared(rollout, outcome)]
             advance(script.episode.task)
     mismatches.sort(key=lambda mismatch: mismatch.key)
-    number, played = len({rollout.key for rollout in rollouts}), sum(map(len, scripts.values()))
-    return Verdict(number, played, number - played, tuple(mismatches), now is None)
+    return Verdict(len(rollouts), len(whole[::every]), len(rollouts) - len(whole), tuple(mismatches), now is None)
 
 
 def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int], list[Rollout]]:

@@ -3,18 +3,21 @@
 Guarantee: every item given to `Pool.run` comes back exactly once, as a result or as a `SimulatorError`. A worker
 that hangs or dies is killed with its JVM and replaced, a JVM that fails is replaced alone, and the item is tried
 once more. Nothing stays behind: not after `close`, not after Ctrl-C, and not after this process is killed with SIGKILL.
+Nor does a worker run the program that started it, with or without a ``__main__`` guard.
 """
 
 import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
+from types import ModuleType
 from typing import Any, TypeVar
 
 from sgd_hf.core.errors import SimulatorError
@@ -32,7 +35,7 @@ class NotStarted(SimulatorError):
 class Worker:
     """One spawned process with one `ScienceWorld`, which lives from item to item.
 
-    `send` a top-level function ``f(env, item)``; wait for ``connection``, alone or among others, with
+    `send` a top-level function ``f(env, item)`` of a module that can be imported; wait for ``connection``, alone or among others, with
     ``multiprocessing.connection.wait``; `receive` what it returned. One item at a time.
     """
 
@@ -43,9 +46,13 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, self._jvm), daemon=True)
         # The child inherits the mask: Ctrl-C in the terminal reaches only this process, which then closes its workers.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # A spawned child imports the program: one without a ``__main__`` guard would run again in each. It is shown an empty one.
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
         try:
             self._process.start()
         finally:
+            sys.modules["__main__"] = program
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 

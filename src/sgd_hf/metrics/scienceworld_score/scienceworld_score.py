@@ -4,11 +4,8 @@ Guarantee: a score is what the simulator gave under a protocol that the result n
 failed counts 0, and so does one that crashed, which is counted as an error beside; none is dropped.
 """
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import datasets
@@ -78,9 +75,8 @@ class ScienceworldScore(evaluate.Metric):
         if workers < 1:
             raise InputError("The number of workers must be at least 1.")
         protocol = Protocol("references", _episodes(references), limit, patience)
-        with _nothing_to_import():
-            played = _replayed(predictions, protocol, workers) if agent is None else _rolled_out(agent, protocol, workers)
-            rollouts = list(played)
+        played = _replayed(predictions, protocol, workers) if agent is None else _rolled_out(agent, protocol, workers)
+        rollouts = list(played)
         [summary] = summarise(rollouts).values()
         tasks = {
             task: {"score": row["score"], "success_rate": row["success"], "n_episodes": row["episodes"]}
@@ -124,15 +120,3 @@ def _rolled_out(source: SubgoalAgent | str | Path, protocol: Protocol, workers: 
     agent = SubgoalAgent.from_pretrained(source) if isinstance(source, (str, Path)) else source
     arm = Arm("agent", lambda episode, *state: agent.policy(*state), agent.modules())
     return play_all(protocol.episodes, arm, protocol, workers)
-
-
-@contextmanager
-def _nothing_to_import() -> Iterator[None]:
-    """A spawned simulator worker imports the program that started it, so a script without a ``__main__`` guard would
-    run again in each. Ours need nothing of it: they see an empty program instead."""
-    program = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = program

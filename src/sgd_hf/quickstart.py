@@ -140,7 +140,7 @@ def _start(out: Path, role: str) -> subprocess.Popen[bytes]:
         # A session of its own: what ends this process reaches it alone, and it ends its trainings.
         return subprocess.Popen(
             [*command, "--data", out / "data", "--out", out / role],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def test_nothing_was_learnt_or_chosen_from_a_test_variation(release):
 
 @pytest.mark.slow
 def test_its_scores_come_out_of_its_actions_again(release):
-    """Of every ninth episode; all of them are half an hour for `sgd replay`."""
+    """Of every ninth episode; `sgd replay` takes all of them."""
     verdict = replay(release / "rollouts", every=9)
     assert verdict.replayed == -(-verdict.rollouts // 9) > 200 and not verdict.errors and verdict.mismatches == ()
 

@@ -82,16 +82,17 @@ def replay(folder: Path, workers: int = 2, every: int = 1) -> Verdict:
         held = len({rollout.episode.key for rollout in own})
         mismatches += departures(folder, said, now, own) if now else []
         mismatches += [Mismatch(str(folder), "number of episodes", number, held)] if held != number else []
-    whole = sorted((rollout for rollout in rollouts if rollout.stop != "error"), key=lambda rollout: rollout.key)
+    crashed = sum(rollout.stop == "error" for rollout in rollouts)
+    chosen = sorted((rollout for rollout in rollouts if rollout.stop != "error"), key=lambda rollout: rollout.key)[::every]
     scripts: dict[Script, list[Rollout]] = defaultdict(list)
-    for rollout in whole[::every]:
+    for rollout in chosen:
         scripts[script_of(rollout, said["limit"], said["patience"])].append(rollout)
     with progress("replay", len(scripts)) as advance:
         for script, outcome in play_scripts(list(scripts), workers):
             mismatches += [found for rollout in scripts[script] for found in compared(rollout, outcome)]
             advance(script.episode.task)
     mismatches.sort(key=lambda mismatch: mismatch.key)
-    return Verdict(len(rollouts), len(whole[::every]), len(rollouts) - len(whole), tuple(mismatches), now is None)
+    return Verdict(len(rollouts), len(chosen), crashed, tuple(mismatches), now is None)
 
 
 def _stored(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, int], list[Rollout]]:
